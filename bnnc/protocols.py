@@ -1,0 +1,78 @@
+"""What a frontend and a backend are. The core knows them by these protocols only; registry.py finds them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from bnnc.ir.module import Module
+
+API_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the user says about a model before it is read.
+
+    shapes: input name -> full shape, batch first (`--shape x=1,3,32,32`). pixels: input name -> (scale, mean, std)
+    (`--pixels x=1/255,0.5,0.5`); the name "" stands for the only input. keep: layers that must stay float.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    pixels: Mapping[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a backend made: files in memory (relative path -> content) and facts about them. Only the CLI writes."""
+
+    files: Mapping[str, bytes]
+    facts: Mapping[str, Any]
+
+
+class Compiled(Protocol):
+    """A network that can be called: arrays with the batch first, by input name, to arrays by output name."""
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+
+
+class Frontend(Protocol):
+    """Reads a model file into a module of the «nn» or «bit» level."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    api: ClassVar[int]
+
+    def load(self, path: Path, options: ImportOptions) -> Module:
+        """The module in the file. Raises BnncError for anything that is not a good model."""
+        ...
+
+
+class Backend(Protocol):
+    """Makes an artifact of a module. `level` is `bit` or `loop`; `Options` is a frozen dataclass: its fields are the
+    `-X name=value` options, their metadata["help"] the documentation."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    api: ClassVar[int]
+    level: ClassVar[str]
+    machines: ClassVar[tuple[str, ...]]
+    tools: ClassVar[tuple[str, ...]]
+    Options: ClassVar[type[Any]]
+
+    def emit(self, module: Module, options: Any) -> Artifact:
+        """The source package. Raises BnncError for what this target cannot express."""
+        ...
+
+    def build(self, module: Module, options: Any) -> Artifact:
+        """The compiled artifact; the source package where nothing more can be built here."""
+        ...
+
+    def load(self, module: Module, options: Any) -> Compiled:
+        """The module, ready to be called in this process. Raises BnncError where it cannot run here."""
+        ...
