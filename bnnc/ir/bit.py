@@ -124,7 +124,8 @@ class Decode(Op):
 class Pool(Op):
     """Maximum, minimum or sum of the integers in each window; outside the input nothing counts.
 
-    On bits, max is OR and min is AND. `sum` of bits, trits and codes is an Int.
+    On bits, max is OR and min is AND. `sum` of bits, trits and codes is an Int. `smallest` (bool [C], or absent) marks
+    channels of a max pool that take the minimum instead: what a pool before a falling step becomes behind it.
     """
 
     code = "bit.pool"
@@ -135,9 +136,15 @@ class Pool(Op):
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
     ceil_mode: bool = False
+    smallest: np.ndarray | None = None
 
     def infer(self) -> TensorType:
         x = self.x.type
+        expect(
+            self.smallest is None
+            or (self.function == "max" and self.smallest.dtype == np.bool_ and self.smallest.shape == x.shape[:1]),
+            "`smallest` is a bool for each channel of a max pool",
+        )
         expect(is_integer(x.dtype) and len(x.shape) >= 2, f"bit.pool needs integers [C, …], not {x}")
         expect(self.function in ("max", "min", "sum"), f"no pool `{self.function}`")
         spatial = window_shape(x.shape[1:], self.kernel, self.strides, self.pads, self.dilations, self.ceil_mode)
