@@ -187,8 +187,8 @@ class BatchNorm(Op):
 class Pool(Op):
     """Maximum or average over windows of every channel; x [C, *spatial].
 
-    max: padding never wins. average: Σ / count, where count is the kernel size if `count_include_pad`, else the
-    number of taps inside the input (ONNX MaxPool, AveragePool).
+    max: padding never wins. average: Σ / count, where count is the number of taps inside the input, or, with
+    `count_include_pad`, inside the padded input (ONNX MaxPool, AveragePool).
     """
 
     code = "nn.pool"
