@@ -227,7 +227,7 @@ def softmax(op: nn.Softmax, operands: Operands) -> np.ndarray:
     shifted = x - _fold(x, axes, numerics.maximum)
     powers = numerics.exp(shifted)
     total = ascending_sum(powers, axes)
-    return shifted - numerics.log(total) if op.log else powers / total
+    return np.asarray(shifted - numerics.log(total) if op.log else powers / total)
 
 
 def multi_threshold(op: nn.MultiThreshold, operands: Operands) -> np.ndarray:
