@@ -21,7 +21,7 @@ functions below. Numbers are taken as constants of the other operand's type, and
 one exactly once. Floats are IEEE binary32, each operation rounded to nearest even, nothing contracted or reordered.
 
 A kernel is a Python function that writes one function of this level; sizes are Python integers, so loops over lanes and
-tiles unroll as they are written (`Builder` and `at` are in builder.py). Dot products of `rows` rows of bits, one output a lane::
+tiles unroll as they are written. `Builder` and `at` are in builder.py. Dot products of rows of bits, a lane an output::
 
     def dot_rows(words: int, rows: int, lanes: int) -> Function:
         b = Builder("dot_rows", comment="mismatches of x with every row")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -87,7 +87,13 @@ class Buffer:
         return self.length * self.element.bytes
 
 
-NUMPY = {I8: np.dtype("<i1"), I16: np.dtype("<i2"), I32: np.dtype("<i4"), I64: np.dtype("<i8"), F32: np.dtype("<f4")}
+NUMPY: dict[Scalar, np.dtype[Any]] = {
+    I8: np.dtype("<i1"),
+    I16: np.dtype("<i2"),
+    I32: np.dtype("<i4"),
+    I64: np.dtype("<i8"),
+    F32: np.dtype("<f4"),
+}
 """The numpy dtype of a buffer's elements; unsigned arrays are taken by their bits."""
 
 

@@ -1,0 +1,110 @@
+"""Machines as data: what kernels and printers must know of a CPU. A new machine is a new row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bnnc.diagnostics import BnncError, error
+
+CODE_UNKNOWN_MACHINE = "B0601"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A CPU, as far as code for it differs.
+
+    `vector_bits` 0 means no vectors. `vector_popcount`: a popcount of 32-bit lanes is one instruction (else the kernels
+    are right, but not the fastest). `scalar_popcount`: of one word. `mask_registers`: a comparison gives bits, not
+    lanes. `triple`, `cpu` and `features` are LLVM's; the triple is empty for machines that only C reaches.
+    """
+
+    name: str
+    summary: str
+    triple: str
+    cpu: str = ""
+    features: str = ""
+    word_bits: int = 64
+    vector_bits: int = 128
+    vector_registers: int = 16
+    vector_popcount: bool = False
+    scalar_popcount: bool = True
+    mask_registers: bool = False
+    fma: bool = True
+    l1_bytes: int = 32 << 10
+    l2_bytes: int = 256 << 10
+
+    @property
+    def lanes(self) -> int:
+        """How many 32-bit lanes a vector has; 1 without vectors."""
+        return max(1, self.vector_bits // 32)
+
+
+_X86 = "x86_64-unknown-linux-gnu"
+_AVX512 = {"vector_bits": 512, "vector_registers": 32, "mask_registers": True}
+
+
+def _x86(name: str, summary: str, cpu: str, **more: object) -> Machine:
+    return Machine(name, summary, _X86, cpu, **more)  # type: ignore[arg-type]
+
+
+MACHINES: tuple[Machine, ...] = (
+    _x86("x86-64", "any 64-bit x86 (SSE2)", "x86-64", scalar_popcount=False, fma=False),
+    _x86("x86-64-v2", "x86 with SSE4.2 and popcnt (2008)", "x86-64-v2", fma=False),
+    _x86("x86-64-v3", "x86 with AVX2 and FMA (2013)", "x86-64-v3", vector_bits=256),
+    _x86("x86-64-v4", "x86 with AVX-512 F/BW/DQ/VL (2017)", "x86-64-v4", **_AVX512, l2_bytes=1 << 20),
+    _x86(
+        "icelake",
+        "Intel Ice Lake server",
+        "icelake-server",
+        **_AVX512,
+        vector_popcount=True,
+        l1_bytes=48 << 10,
+        l2_bytes=1280 << 10,
+    ),
+    _x86("znver4", "AMD Zen 4", "znver4", **_AVX512, vector_popcount=True, l2_bytes=1 << 20),
+    _x86("znver5", "AMD Zen 5", "znver5", **_AVX512, vector_popcount=True, l1_bytes=48 << 10, l2_bytes=1 << 20),
+    Machine(
+        "aarch64",
+        "any 64-bit ARM (NEON)",
+        "aarch64-unknown-linux-gnu",
+        "generic",
+        vector_registers=32,
+        l2_bytes=512 << 10,
+    ),
+    Machine(
+        "wasm32",
+        "WebAssembly with SIMD",
+        "wasm32-unknown-unknown",
+        "",
+        "+simd128",
+        32,
+        scalar_popcount=True,
+        fma=False,
+    ),
+    Machine(
+        "rv64",
+        "64-bit RISC-V (RV64GC)",
+        "riscv64-unknown-linux-gnu",
+        "generic-rv64",
+        "+m,+a,+f,+d,+c",
+        64,
+        0,
+        scalar_popcount=False,
+    ),
+    Machine("generic", "any 64-bit machine, no vectors", "", "", "", 64, 0, scalar_popcount=False, fma=False),
+)
+"""The machines known by name; `native`, the machine at hand, is found by the backend that can ask it."""
+
+
+def machine_for(name: str) -> Machine:
+    """The machine of that name. Raises BnncError naming all known ones."""
+    for machine in MACHINES:
+        if machine.name == name:
+            return machine
+    raise unknown_machine(name)
+
+
+def unknown_machine(name: str) -> BnncError:
+    """The error for a name that stands for no machine."""
+    known = ", ".join(["native", *(machine.name for machine in MACHINES)])
+    return error(CODE_UNKNOWN_MACHINE, f"there is no machine `{name}`", helps=(f"choose one of: {known}",))
