@@ -43,18 +43,29 @@ def fma(a: Values, b: Values, c: Values) -> np.ndarray:
     product = np.multiply(a, b, dtype=np.float64)  # exact: 24 + 24 bits fit into 53
     addend = np.asarray(c, np.float64)
     total = np.asarray(product + addend)
-    result: np.ndarray = total.astype(np.float32)
-    # Rounding twice goes wrong only where the first rounding landed on a tie of the second: on the middle between two
-    # floats, or anywhere among the subnormals, whose last place is higher.
-    doubtful = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
-    doubtful |= np.abs(total) < 2.0**-125
-    doubtful &= total != 0
+    doubtful = np.empty(total.shape, np.bool_)
+    mark_doubtful(total, np.empty(total.shape, np.int64), doubtful, never_tiny=False)
     if doubtful.any():
-        where = np.nonzero(doubtful)
-        products = np.broadcast_to(product, total.shape)[where]
-        addends = np.broadcast_to(addend, total.shape)[where]
-        result[where] = _round_to_odd_sum(products, addends).astype(np.float32)
-    return result
+        mend(total, product, addend, doubtful)
+    return total.astype(np.float32)
+
+
+def mark_doubtful(total: np.ndarray, bits: np.ndarray, doubtful: np.ndarray, never_tiny: bool) -> None:
+    """Set `doubtful` where rounding the float64 `total` of a sum to fp32 may differ from rounding the sum once.
+
+    That is only where the first rounding landed on a tie of the second: on the middle between two floats, or anywhere
+    among the subnormals, whose last place is higher (impossible if `never_tiny`). `bits` is int64 scratch.
+    """
+    np.bitwise_and(total.view(np.int64), 0x1FFFFFFF, out=bits)
+    np.equal(bits, 0x10000000, out=doubtful)
+    if not never_tiny:
+        doubtful |= (np.abs(total) < 2.0**-125) & (total != 0)
+
+
+def mend(total: np.ndarray, p: np.ndarray, c: np.ndarray, doubtful: np.ndarray) -> None:
+    """Replace the doubtful elements of total = p + c by the sum rounded to odd. p and c broadcast."""
+    where = np.nonzero(doubtful)
+    total[where] = _round_to_odd_sum(np.broadcast_to(p, total.shape)[where], np.broadcast_to(c, total.shape)[where])
 
 
 def _round_to_odd_sum(p: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from bnnc.reference.taps import columns, taps
 
 # How many elements of float64 scratch a step may take: small for fma loops (they live in the cache), large for
 # matrix products (they live in memory).
-CACHE_ELEMENTS = 1 << 16
+CACHE_ELEMENTS = 1 << 14
 MEMORY_ELEMENTS = 1 << 24
 EXACT_F32 = 2**24
 EXACT_F64 = 2**53
@@ -31,11 +31,43 @@ def _is_trit(values: np.ndarray) -> bool:
     return bool((np.abs(head) <= 1).all()) and is_whole(values) and bool((np.abs(values) <= 1).all())
 
 
-def add_products(accumulator: np.ndarray, w: np.ndarray, x: np.ndarray, exact_products: bool) -> np.ndarray:
-    """fma(w, x, accumulator); a plain multiply and add if the products are known to be exact."""
-    if exact_products:
-        return np.asarray(accumulator + w * x)
-    return numerics.fma(w, x, accumulator)
+class ProductAdder:
+    """target = fma(w, x, target) in place, for float32 blocks of at most `elements`, with its scratch made once.
+
+    `w` and `x` are all the factors that will come: they decide which shortcuts give the same bits.
+    """
+
+    def __init__(self, w: np.ndarray, x: np.ndarray, elements: int) -> None:
+        self.exact_products = _is_trit(w) or _is_trit(x)
+        # Products and their sums are multiples of the last places' product, so far above the subnormals none is tiny.
+        self.never_tiny = _smallest(w) * _smallest(x) >= 2.0**-75
+        self.dtype = np.dtype(np.float32 if self.exact_products else np.float64)
+        self._product = np.empty(elements, self.dtype)
+        self._total = np.empty(0 if self.exact_products else elements, np.float64)
+        self._bits = np.empty(self._total.size, np.int64)
+        self._doubtful = np.empty(self._total.size, np.bool_)
+
+    def add(self, target: np.ndarray, w: np.ndarray, x: np.ndarray) -> None:
+        """w and x (of this adder's dtype) broadcast to the shape of target."""
+        shape, size = target.shape, target.size
+        product = self._product[:size].reshape(shape)
+        np.multiply(w, x, out=product)
+        if self.exact_products:
+            np.add(target, product, out=target)
+            return
+        total, bits = self._total[:size].reshape(shape), self._bits[:size].reshape(shape)
+        doubtful = self._doubtful[:size].reshape(shape)
+        np.add(product, target, out=total)
+        numerics.mark_doubtful(total, bits, doubtful, self.never_tiny)
+        if doubtful.any():
+            numerics.mend(total, product, target.astype(np.float64), doubtful)
+        target[...] = total
+
+
+def _smallest(values: np.ndarray) -> float:
+    """The smallest magnitude of a non-zero value; 1 if there is none."""
+    sizes = np.abs(values)
+    return float(sizes.min(initial=1, where=sizes > 0))
 
 
 def conv_f32(
@@ -55,28 +87,27 @@ def conv_f32(
     if w.shape[0] == 1 and is_whole(x) and is_whole(w) and _fits(_magnitude(x), w[0], EXACT_F32):
         return conv_whole(x, w[0], outputs, strides, pads, dilations, groups, 0, np.dtype(np.float32))
     batch = max(x.shape[0], w.shape[0]) if min(x.shape[0], w.shape[0]) else 0
-    exact = _is_trit(w) or _is_trit(x)
     result = np.zeros((batch, w.shape[1], *outputs), np.float32)
-    depth, filters = w.shape[2], w.shape[1] // groups
-    chunk = max(1, CACHE_ELEMENTS // max(1, w.shape[1] * math.prod(outputs)))
+    depth, filters, positions = w.shape[2], w.shape[1] // groups, math.prod(outputs)
+    samples = max(1, CACHE_ELEMENTS // (w.shape[1] * positions))
+    width = max(1, CACHE_ELEMENTS // (samples * groups * positions))
+    adder = ProductAdder(w, x, samples * groups * min(width, filters) * positions)
     ones, every = (1,) * len(kernel), (slice(None),) * 3
-    for start in range(0, batch, chunk):
-        rows = slice(start, start + chunk)
-        part = x if x.shape[0] == 1 else x[rows]
-        weights = w if w.shape[0] == 1 else w[rows]
+    for start in range(0, batch, samples):
+        rows = slice(start, start + samples)
+        part = (x if x.shape[0] == 1 else x[rows]).astype(adder.dtype)
+        weights = (w if w.shape[0] == 1 else w[rows]).astype(adder.dtype)
         channels = part.reshape(part.shape[0], groups, 1, depth, *part.shape[2:])
-        filtered = weights.reshape(weights.shape[0], groups, filters, depth, *kernel)
-        target = result[rows]
-        accumulators = target.reshape(target.shape[0], groups, filters, *outputs)
-        for c in range(depth):
-            for tap, reached, read in taps(part.shape[2:], outputs, kernel, strides, pads, dilations):
-                weight: Any = (*every, c, *tap)
-                reading: Any = (*every, c, *read)
-                place: Any = (*every, *reached)
-                factor = filtered[weight]
-                accumulators[place] = add_products(
-                    accumulators[place], factor.reshape(*factor.shape, *ones), channels[reading], exact
-                )
+        filtered = weights.reshape(weights.shape[0], groups, filters, depth, *kernel, *ones)
+        accumulators = result[rows].reshape(-1, groups, filters, *outputs)
+        for first in range(0, filters, width):
+            block, chosen = accumulators[:, :, first : first + width], filtered[:, :, first : first + width]
+            for c in range(depth):
+                for tap, reached, read in taps(part.shape[2:], outputs, kernel, strides, pads, dilations):
+                    weight: Any = (*every, c, *tap)
+                    reading: Any = (*every, c, *read)
+                    place: Any = (*every, *reached)
+                    adder.add(block[place], chosen[weight], channels[reading])
     return result
 
 
@@ -143,14 +174,15 @@ def matmul_f32(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a […, M, K] times b […, K, N], float32, leading axes broadcast: acc = +0; for k: acc = fma(b, a, acc)."""
     if is_whole(a) and is_whole(b) and _magnitude(a) * _magnitude(b) * a.shape[-1] < EXACT_F32:
         return np.asarray(np.matmul(a, b) + np.float32(0))
-    exact = _is_trit(a) or _is_trit(b)
     leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     result = np.zeros((*leading, a.shape[-2], b.shape[-1]), np.float32)
-    chunk = max(1, CACHE_ELEMENTS // max(1, math.prod(leading) * b.shape[-1]))
+    chunk = min(a.shape[-2], max(1, CACHE_ELEMENTS // max(1, math.prod(leading) * b.shape[-1])))
+    adder = ProductAdder(b, a, math.prod(leading) * chunk * b.shape[-1])
+    left, right = a.astype(adder.dtype), b.astype(adder.dtype)
     for start in range(0, a.shape[-2], chunk):
         rows = slice(start, start + chunk)
-        part, total = a[..., rows, :], result[..., rows, :]
+        total = np.ascontiguousarray(result[..., rows, :])
         for k in range(a.shape[-1]):
-            total = add_products(total, b[..., k, None, :], part[..., :, k, None], exact)
+            adder.add(total, right[..., k, None, :], left[..., rows, k, None])
         result[..., rows, :] = total
     return result
