@@ -185,9 +185,9 @@ class BatchNorm(Op):
 
 @dataclass(frozen=True, eq=False)
 class Pool(Op):
-    """Maximum or average over windows of every channel; x [C, *spatial].
+    """Maximum, sum or average over windows of every channel; x [C, *spatial].
 
-    max: padding never wins. average: Σ / count, where count is the number of taps inside the input, or, with
+    max: padding never wins. sum: Σ of what lies inside. average: Σ / count, where count is the number of taps inside the input, or, with
     `count_include_pad`, inside the padded input (ONNX MaxPool, AveragePool).
     """
 
@@ -202,7 +202,7 @@ class Pool(Op):
     count_include_pad: bool = False
 
     def infer(self) -> TensorType:
-        expect(self.function in ("max", "average"), f"no pool `{self.function}`")
+        expect(self.function in ("max", "sum", "average"), f"no pool `{self.function}`")
         shape = self.x.type.shape
         expect(len(shape) >= 2, f"a pool needs [C, …], not {self.x.type}")
         spatial = window_shape(shape[1:], self.kernel, self.strides, self.pads, self.dilations, self.ceil_mode)

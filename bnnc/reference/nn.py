@@ -142,7 +142,9 @@ def pool(op: nn.Pool, operands: Operands) -> np.ndarray:
         taken = x[reading]
         result[place] = numerics.maximum(result[place], taken) if maximum else result[place] + taken
         count[place] += 1
-    return result if maximum else result / (_padded_count(op, sizes) if op.count_include_pad else count)
+    if op.function != "average":
+        return result
+    return result / (_padded_count(op, sizes) if op.count_include_pad else count)
 
 
 def _padded_count(op: nn.Pool, sizes: tuple[int, ...]) -> np.ndarray:

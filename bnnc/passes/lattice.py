@@ -1,0 +1,130 @@
+"""Lattices: a few fp32 numbers as scale * integer + offset. This is how ±0.1, thirds and pixels become integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnc.ir.types import Bit, Code, DType, Int, Trit
+from bnnc.passes.values import EXACT, Values, integers, listed
+
+TOLERANCE = 2e-6  # relative to the largest value: spellings such as 0.33333337 for a third
+LARGEST_CODE = 1 << 15
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Every value is scale * n + offset (within TOLERANCE) for an integer n in lo..hi."""
+
+    scale: float
+    offset: float
+    lo: int
+    hi: int
+
+    @property
+    def plain(self) -> bool:
+        """The values are the integers themselves."""
+        return self.scale == 1.0 and self.offset == 0.0
+
+
+def lattice_of(values: Values) -> Lattice | None:
+    """The coarsest lattice that holds a set, without an offset if that is possible; None if there is none."""
+    ends = integers(values)
+    if ends is not None:
+        return Lattice(1.0, 0.0, *ends)
+    members = listed(values)
+    if members is None or members.size > LARGEST_CODE:
+        return None
+    smallest = np.abs(members[members != 0]).min(initial=np.inf)
+    for divisor in (1, 2, 3, 4):
+        found = _fit(members, float(np.float32(smallest / divisor)), 0.0)
+        if found is not None:
+            return found
+    if members.size == 2:
+        a, b = (float(v) for v in members)
+        return Lattice(float(np.float32((b - a) / 2)), float(np.float32((a + b) / 2)), -1, 1)
+    gap = float(np.diff(members).min())
+    return _fit(members, gap, float(members[0]))
+
+
+def _fit(members: np.ndarray, scale: float, offset: float) -> Lattice | None:
+    exact = (members.astype(np.float64) - offset) / scale
+    n = np.rint(exact)
+    if np.abs(n).max() > LARGEST_CODE or np.abs(exact - n).max() * scale > TOLERANCE * np.abs(members).max():
+        return None
+    return Lattice(scale, offset, int(n.min()), int(n.max()))
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Real weights w[o, …] = scale[o] * integers[o, …], `spread` the largest relative error of that."""
+
+    integers: np.ndarray
+    scale: np.ndarray
+    spread: float
+
+    @property
+    def kind(self) -> str:
+        """The word used in reports: ±1, ±1 with zero rows, ternary, or k-bit."""
+        return kind_of(self.integers)
+
+
+def kind_of(weights: np.ndarray) -> str:
+    """What integer weights [O, …] are called in reports."""
+    rows = weights.reshape(weights.shape[0], -1)
+    empty = ~rows.any(axis=1)
+    if np.abs(rows).max(initial=0) <= 1:
+        full = rows[~empty]
+        if (full != 0).all():
+            return "±1" if not empty.any() else f"±1, {int(empty.sum())} zero rows"
+        return "ternary"
+    lowest, highest = int(rows.min()), int(rows.max())
+    bits = max(highest.bit_length() + 1, (-lowest - 1).bit_length() + 1 if lowest < 0 else 1)
+    return f"{bits}-bit"
+
+
+SNAP = 1e-5  # relative: `alpha * sign(w) - clip(w) + clip(w)` leaves up to 3e-7, a float layer is far above
+
+
+def split_weights(weights: np.ndarray) -> Weights | None:
+    """Weights [O, …] as a scale for each output channel times small integers (int8); None if some row is not such."""
+    rows = weights.reshape(weights.shape[0], -1).astype(np.float64)
+    result = np.zeros(rows.shape, np.int8)
+    scale = np.ones(len(rows), np.float32)
+    spread = 0.0
+    magnitudes = np.abs(rows)
+    for o in range(len(rows)):
+        used = magnitudes[o][magnitudes[o] != 0]
+        if used.size == 0:
+            continue
+        for divisor in (1, 2, 3, 4):
+            unit = used.min() / divisor
+            if divisor == 1 and used.max() <= unit * (1 + SNAP):
+                unit = float(np.median(used))
+            n = np.rint(rows[o] / unit)
+            error = float((np.abs(rows[o] - n * unit)[magnitudes[o] != 0] / used).max())
+            if error <= SNAP and np.abs(n).max() <= 127:
+                result[o], scale[o], spread = n.astype(np.int8), unit, max(spread, error)
+                break
+        else:
+            return None
+    return Weights(result.reshape(weights.shape), scale, spread)
+
+
+def narrowest(values: np.ndarray) -> DType:
+    """The smallest dtype whose values include the given integers."""
+    lo, hi = int(values.min()), int(values.max())
+    unique = np.unique(values)
+    if np.isin(unique, (-1, 1)).all():
+        return Bit()
+    if np.isin(unique, (-1, 0, 1)).all() and lo < 0:
+        return Trit()
+    if lo >= 0 and hi < 256:
+        return Code(max(1, hi.bit_length()))
+    if lo == -hi and hi < 256 and (unique % 2 == 1).all() and (hi + 1) & hi == 0:
+        return Code((hi + 1).bit_length() - 1, 2, lo)
+    return Int(lo, hi)
+
+
+__all__ = ["EXACT", "Lattice", "Weights", "kind_of", "lattice_of", "narrowest", "split_weights"]

@@ -1,0 +1,160 @@
+"""Integer layers: every conv and dense layer whose weights and inputs are scaled integers is written on the integers.
+
+`conv(x, ±s)` becomes `conv(n, ±1) * (s_x * s)`: from here on the integer sum is exact and the scale is one fp32
+multiplication behind it. This fixes the meaning of the model (design §6), so it runs before the reference point.
+Why a layer cannot be written so is noted on the module.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnc.ir import move, nn
+from bnnc.ir.module import Input, Module, Note
+from bnnc.ir.op import Op
+from bnnc.ir.rewrite import rebuild
+from bnnc.passes.canonical import per_channel
+from bnnc.passes.images import Images
+from bnnc.passes.lattice import EXACT, Lattice, Weights, lattice_of, split_weights
+
+LARGEST_STEPS = 1 << 12  # a lattice of more values than this is not worth integers
+
+
+def integer_layers(module: Module) -> Module:
+    """Rewrite layers and what lies between them (pools, moves) to work on integers, with the scales behind them."""
+    rewriting = _Rewriting()
+    result = rebuild(module, rewriting.change)
+    notes = tuple(dict.fromkeys((*module.notes, *rewriting.notes)))
+    return Module(result.name, result.inputs, result.outputs, notes, result.pixels, result.facts)
+
+
+class _Rewriting:
+    def __init__(self) -> None:
+        self.images = Images()
+        self.notes: list[Note] = []
+        self._scaled: dict[Op, tuple[Op, float]] = {}
+
+    def change(self, op: Op) -> Op:
+        match op:
+            case nn.Conv() | nn.Dense():
+                return self._layer(op)
+            case nn.Pool(function="max" | "sum") | move.Reshape() | move.Transpose() | move.Slice() | move.Gather():
+                return self._carry(op)
+            case move.Pad(mode="constant") if op.value == 0:
+                return self._carry(op)
+            case move.Concat():
+                return self._carry(op)
+            case nn.Map(function="add" | "sub"):
+                return self._carry(op)
+        return op
+
+    def _layer(self, op: nn.Conv | nn.Dense) -> Op:
+        if not isinstance(op.w, nn.Constant):
+            self._note(op, "its weights are computed at run time")
+            return op
+        weights = split_weights(op.w.values)
+        lattice = lattice_of(self.images.of(op.x))
+        if weights is None:
+            self._note(op, _float_weights(op.w.values))
+            return op
+        if lattice is None or max(abs(lattice.lo), abs(lattice.hi)) > LARGEST_STEPS and not lattice.plain:
+            self._lost_sign(op, weights)
+            self._note(op, f"its weights are {weights.kind}, but its input is float{_input_help(op.x)}")
+            return op
+        padded = isinstance(op, nn.Conv) and any(op.pads)
+        if padded and lattice.offset:
+            self._note(op, "its input has an offset that zero padding lacks")
+            return op
+        rows = np.abs(weights.integers.reshape(len(weights.integers), -1).astype(np.int64)).sum(1)
+        if int(rows.max()) * max(abs(lattice.lo), abs(lattice.hi)) > EXACT:
+            self._note(op, "its sums exceed 2^24, which fp32 cannot hold")
+            return op
+        if weights.spread:
+            text = f"weights are {weights.kind} times a scale to within {weights.spread:.1e}, taken as exact"
+            self.notes.append(Note("info", text, op.loc))
+        return self._on_integers(op, weights, lattice)
+
+    def _on_integers(self, op: nn.Conv | nn.Dense, weights: Weights, lattice: Lattice) -> Op:
+        x = self._integral(op.x, lattice)
+        kernel = nn.Constant(weights.integers.astype(np.float32))
+        total: Op
+        if isinstance(op, nn.Conv):
+            total = nn.Conv(x, kernel, None, op.strides, op.pads, op.dilations, op.groups, loc=op.loc)
+        else:
+            total = nn.Dense(x, kernel, None, loc=op.loc)
+        rank = len(op.type.shape)
+        scale = weights.scale * np.float32(lattice.scale)
+        if (scale != 1).any():
+            total = nn.Map("mul", (total, per_channel(scale, rank)), loc=op.loc)
+        if lattice.offset:
+            sums = weights.integers.reshape(len(scale), -1).astype(np.int64).sum(1)
+            offset = sums * weights.scale.astype(np.float64) * lattice.offset
+            total = nn.Map("add", (total, per_channel(offset, rank)), loc=op.loc)
+        if isinstance(op.bias, nn.Constant) and op.bias.values.any():
+            total = nn.Map("add", (total, per_channel(op.bias.values, rank)), loc=op.loc)
+        elif op.bias is not None and not isinstance(op.bias, nn.Constant):
+            shape = (*op.bias.type.shape, *(1,) * (rank - 1))
+            total = nn.Map("add", (total, move.Reshape(op.bias, shape)), loc=op.loc)
+        return total
+
+    def _integral(self, op: Op, lattice: Lattice) -> Op:
+        """The integers n of op = scale * n + offset."""
+        if lattice.plain:
+            return op
+        if op in self._scaled and self._scaled[op][1] == lattice.scale:
+            return self._scaled[op][0]
+        shifted: Op = op
+        if lattice.offset:
+            shifted = nn.Map("sub", (op, nn.Constant(np.array(lattice.offset, np.float32))), loc=op.loc)
+        divided = nn.Map("div", (shifted, nn.Constant(np.array(lattice.scale, np.float32))), loc=op.loc)
+        return nn.Map("round", (divided,), loc=op.loc)
+
+    def _carry(self, op: Op) -> Op:
+        """f(scale * n) = scale * f(n) for pools, moves and sums: the scale goes behind, so that n stays in sight."""
+        operands = op.operands
+        lattices = [lattice_of(self.images.of(x)) for x in operands if not isinstance(x, nn.Constant)]
+        if len(lattices) != len(operands) or not all(lattices):
+            return op
+        found = {(lattice.scale, lattice.offset) for lattice in lattices if lattice}
+        if len(found) != 1 or found == {(1.0, 0.0)}:
+            return op
+        lattice = lattices[0]
+        if lattice is None or lattice.offset or any(k.type.shape != operands[0].type.shape for k in operands[1:]):
+            return op
+        whole = {x: self._integral(x, lattice) for x in operands}
+        moved = op.with_operands(lambda x: whole[x])
+        result = nn.Map("mul", (moved, nn.Constant(np.array(lattice.scale, np.float32))), loc=op.loc)
+        self._scaled[result] = (moved, lattice.scale)
+        return result
+
+    def _note(self, op: Op, why: str) -> None:
+        self.notes.append(Note("float", why, op.loc))
+
+    def _lost_sign(self, op: nn.Conv | nn.Dense, weights: Weights) -> None:
+        """BinaryNet's `input.data = sign(input.data)` exports without its Sign: ±1 weights behind a Hardtanh say so."""
+        below = op.x
+        while isinstance(below, move.Reshape | move.Transpose | nn.Pool):
+            below = below.x
+        if not weights.kind.startswith("±1") or not isinstance(below, nn.Map):
+            return
+        ends = [x.values.reshape(-1)[0] for x in below.xs[1:] if isinstance(x, nn.Constant)]
+        if below.function == "tanh" or (below.function == "clip" and ends == [-1, 1]):
+            text = (
+                "its weights are ±1 and its input is clipped to -1..1 but never binarised: the export has probably "
+                "lost a sign (`input.data = sign(input.data)` is invisible to the exporter)"
+            )
+            self.notes.append(Note("warning", text, op.loc, "B0411"))
+
+
+def _float_weights(values: np.ndarray) -> str:
+    distinct = np.unique(values).size
+    rows = values.reshape(len(values), -1)
+    if all(np.unique(row).size <= 2 for row in rows):
+        return "its weights take two values a and b that are not ±s"
+    return f"its weights take {distinct} different values"
+
+
+def _input_help(x: Op) -> str:
+    while isinstance(x, move.Reshape | move.Transpose | move.Pad):
+        x = x.operands[0]
+    return f" (if `{x.name}` holds pixels: --pixels {x.name}=1/255)" if isinstance(x, Input) else ""

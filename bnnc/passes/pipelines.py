@@ -1,0 +1,64 @@
+"""The whole compiler on one page: the passes that give an imported model its meaning, and those that make it fast."""
+
+from __future__ import annotations
+
+from bnnc.diagnostics import error
+from bnnc.ir.module import Module
+from bnnc.passes.canonical import canonicalise
+from bnnc.passes.constants import compress_constants, fold_constants
+from bnnc.passes.layers import integer_layers
+from bnnc.passes.manager import Observer, Pass, run_passes
+from bnnc.passes.padding import join_padding
+from bnnc.passes.pools import pool_bits_last, pool_integers_first
+from bnnc.passes.report import layers
+from bnnc.passes.tabulation import tabulate_regions
+from bnnc.passes.transposes import cancel_transposes
+
+MEANING: tuple[Pass, ...] = (
+    Pass("compress", "shrink constants and expansions that broadcasting makes up for", compress_constants),
+    Pass("constants", "evaluate everything that depends on constants alone", fold_constants),
+    Pass("canonical", "one spelling for each thing", canonicalise, exact=False),
+    Pass("transposes", "cancel transposes: channels first everywhere", cancel_transposes, exact=False),
+    Pass("constants-again", "evaluate what the last passes made constant", fold_constants),
+    Pass("compress-again", "shrink what the last passes made constant", compress_constants),
+    Pass("layers", "write binary and low-bit layers on integers, scales behind them", integer_layers, exact=False),
+    Pass("tidy", "remove what the integer layers made redundant", canonicalise, exact=False),
+)
+
+LOWERING: tuple[Pass, ...] = (
+    Pass("pool-integers", "max pools move before monotone maps", pool_integers_first),
+    Pass("tabulate", "evaluate every region on every integer: steps and integer ops", tabulate_regions),
+    Pass("padding", "padding joins its convolution", join_padding),
+    Pass("pool-bits", "max pools move behind steps: OR and AND of bits", pool_bits_last),
+)
+
+PASSES: tuple[Pass, ...] = MEANING + LOWERING
+
+
+def canonical(module: Module, observe: Observer | None = None) -> Module:
+    """The «nn» module that is the meaning of an imported model: the reference point of every comparison."""
+    return module if module.level == "bit" else run_passes(module, MEANING, observe)
+
+
+def optimise(module: Module, observe: Observer | None = None, *, require_binary: bool = True) -> Module:
+    """The «bit» module. Raises BnncError B0402 if the model has layers and none of them is binary or low-bit."""
+    if module.level == "bit":
+        return module
+    result = run_passes(canonical(module, observe), LOWERING, observe)
+    if require_binary:
+        _demand_binary(result)
+    return result
+
+
+def _demand_binary(module: Module) -> None:
+    found = layers(module)
+    if not found or any(layer.packed or layer.low_bit for layer in found):
+        return
+    first = found[0]
+    raise error(
+        "B0402",
+        f"nothing in `{module.name}` is binary: {first.why}",
+        places=tuple(layer.loc for layer in found),
+        notes=("a layer is binary when its weights are ±a per channel, or when a Sign is applied to them",),
+        helps=("export with the quantiser in the graph (QONNX BipolarQuant, or torch.sign on the weights)",),
+    )

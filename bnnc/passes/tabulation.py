@@ -1,0 +1,156 @@
+"""Tabulation: from «nn» to «bit». What is proven to be integers becomes exact integer ops; the rest stays a float island.
+
+Every elementwise region that starts at an integer tensor and ends in few integers is evaluated on every value that
+can occur, in fp32 exactly as the reference defines it, and stored as a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bnnc.ir import bit, move, nn
+from bnnc.ir.module import Input, Module, Output
+from bnnc.ir.op import Op
+from bnnc.ir.types import is_integer
+from bnnc.passes.images import Images
+from bnnc.passes.lattice import narrowest
+from bnnc.passes.tables import Steps
+from bnnc.passes.values import integers, listed
+
+LARGEST_WEIGHT = 127
+MOST_LEVELS = 256
+
+
+def tabulate_regions(module: Module) -> Module:
+    """The module at the «bit» level."""
+    lowering = _Lowering(module)
+    for op in module.ops():
+        lowering.lower(op)
+    outputs = tuple(
+        Output(o.name, lowering.whole.get(o.value) or lowering.real[o.value], o.storage, o.batch_axis)
+        for o in module.outputs
+    )
+    return Module(module.name, module.inputs, outputs, module.notes, module.pixels, module.facts)
+
+
+class _Lowering:
+    """For every «nn» op its f32 form (`real`) and, where it is proven to hold integers, its integer form (`whole`)."""
+
+    def __init__(self, module: Module) -> None:
+        self.images = Images()
+        self.whole: dict[Op, Op] = {}
+        self.real: dict[Op, Op] = {}
+        self._users = module.users()
+        self._results = {output.value for output in module.outputs}
+
+    def lower(self, op: Op) -> None:
+        """Fill in both forms of op, whose operands are done."""
+        whole = self._whole(op)
+        if whole is not None:
+            self.whole[op] = whole
+            self.real[op] = bit.Decode(whole, loc=op.loc) if is_integer(whole.type.dtype) else whole
+        else:
+            self.real[op] = op.with_operands(self.real.__getitem__)
+
+    def _whole(self, op: Op) -> Op | None:
+        match op:
+            case Input():
+                return op if is_integer(op.type.dtype) else None
+            case nn.Map() | nn.MultiThreshold():
+                return self._elementwise(op)
+            case nn.Conv() | nn.Dense():
+                return self._layer(op)
+            case nn.Pool(function="max" | "sum") if op.x in self.whole:
+                x = self.whole[op.x]
+                return bit.Pool(
+                    x, op.function, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, loc=op.loc
+                )
+            case nn.ArgMax():
+                x = self.whole.get(op.x) or self.real[op.x]
+                return nn.ArgMax(x, op.axis, op.keepdims, op.last, op.smallest, loc=op.loc)
+            case move.Pad(mode="constant") if op.x in self.whole and op.value == int(op.value):
+                return self._if_typed(lambda: move.Pad(self.whole[op.x], op.pads, op.value, op.mode, loc=op.loc))
+            case move.Pad(mode="edge" | "reflect"):
+                return self._moved(op)
+            case move.Reshape() | move.Transpose() | move.Expand() | move.Slice() | move.Gather() | move.Concat():
+                return self._moved(op)
+        return None
+
+    def _moved(self, op: Op) -> Op | None:
+        if not all(x in self.whole for x in op.operands):
+            return None
+        return self._if_typed(lambda: op.with_operands(self.whole.__getitem__))
+
+    @staticmethod
+    def _if_typed(make: Callable[[], Op]) -> Op | None:
+        """The op, or None where its operands' integer dtypes do not fit each other."""
+        try:
+            return make()
+        except ValueError:
+            return None
+
+    def _layer(self, op: nn.Conv | nn.Dense) -> Op | None:
+        if op.x not in self.whole or not isinstance(op.w, nn.Constant) or op.bias is not None:
+            return None
+        weights = op.w.values
+        if not (weights == np.rint(weights)).all() or np.abs(weights).max(initial=0) > LARGEST_WEIGHT:
+            return None
+        if integers(self.images.sets.of(op)) is None:
+            return None  # sums beyond 2^24: the fp32 meaning is not the integer one
+        x, kernel = self.whole[op.x], weights.astype(np.int8)
+        if isinstance(op, nn.Dense):
+            return bit.Dense(x, kernel, loc=op.loc) if len(x.type.shape) == 1 else None
+        return bit.Conv(x, kernel, op.strides, op.pads, op.dilations, op.groups, loc=op.loc)
+
+    def _elementwise(self, op: nn.Map | nn.MultiThreshold) -> Op | None:
+        if not self._leaves_region(op):
+            return None
+        added = self._sum(op)
+        if added is not None:
+            return added
+        steps = self.images.steps(op)
+        region = self.images.regions.region(op)
+        if steps is not None and region is not None and _whole_values(steps):
+            source = self.whole.get(region.source)
+            if source is not None and steps.thresholds.dtype == np.int32:
+                return _step(source, steps, op)
+            if source is None and steps.thresholds.dtype == np.float32:
+                return _step(self.real[region.source], steps, op)
+        levels = listed(self.images.of(op))
+        if levels is not None and levels.size <= MOST_LEVELS and (levels == np.rint(levels)).all():
+            # a float value that is proven to be one of few integers: compare it half-way between them
+            thresholds = ((levels[1:] + levels[:-1]) / 2).astype(np.float32)[None]
+            value = op.with_operands(self.real.__getitem__)
+            return _step(value, Steps(thresholds, levels[None]), op)
+        return None
+
+    def _leaves_region(self, op: Op) -> bool:
+        """Whether anything but the rest of the same region reads op."""
+        regions = self.images.regions
+        source = regions.source(op)
+        return op in self._results or any(regions.source(user) is not source for user in self._users[op])
+
+    def _sum(self, op: Op) -> Op | None:
+        """The sum or difference of two integer tensors."""
+        if not isinstance(op, nn.Map) or op.function not in ("add", "sub"):
+            return None
+        if not all(x in self.whole and x.type.shape == op.type.shape for x in op.xs):
+            return None
+        if integers(self.images.sets.of(op)) is None:
+            return None
+        sign = 1 if op.function == "add" else -1
+        return bit.Add(tuple(self.whole[x] for x in op.xs), (1, sign), loc=op.loc)
+
+
+def _whole_values(steps: Steps) -> bool:
+    return bool((steps.values == np.rint(steps.values)).all() and np.abs(steps.values).max() < 2**24)
+
+
+def _step(source: Op, steps: Steps, op: Op) -> Op:
+    values = steps.values.astype(np.int32)
+    thresholds = steps.thresholds
+    if (thresholds == thresholds[:1]).all() and (values == values[:1]).all():
+        thresholds, values = thresholds[:1], values[:1]
+    return bit.Step(source, thresholds, values, narrowest(values), loc=op.loc)
