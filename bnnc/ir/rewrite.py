@@ -1,63 +1,68 @@
-"""Rewriting: how a pass makes a new graph from an immutable one. Nothing recurses, so graphs may be deep."""
+"""Rewriting a module: the graph is immutable, so a pass makes a new one that shares whatever did not change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace as with_fields
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 
 from bnnc.ir.module import Input, Module
 from bnnc.ir.op import Op
 
+Get = Callable[[Op], Op]
 
-def rebuild(module: Module, change: Callable[[Op], Op]) -> Module:
-    """The module with every op replaced by change(op), operands first.
 
-    `change` sees each op with its operands already replaced and returns it, or anything of the same shape. It is
-    called once for each op that is reachable; inputs are seen too but must stay. The same module object comes back if
-    nothing changed.
+def rebuild(module: Module, change: Callable[[Op, Get], Op]) -> Module:
+    """The module with every op replaced by change(op, new), operands before users.
+
+    `new(o)` is what an earlier op o of the old module has become; `op.with_operands(new)` keeps an op as it is over its
+    new operands (the same object if none of them changed). What `change` returns may be any graph over new ops. Inputs
+    go through `change` too, but stay listed even if they are replaced or no longer read. The module itself is returned
+    if nothing changed.
     """
-    new: dict[Op, Op] = {}
+    rewritten: dict[Op, Op] = {}
+
+    def new(op: Op) -> Op:
+        if op not in rewritten:
+            raise ValueError(f"`{op.opcode}` ({op.loc.name}) does not come before the op that asks for it")
+        return rewritten[op]
+
     for op in module.ops():
-        new[op] = change(op.with_operands(new.__getitem__))
-    return _with_results(module, new)
+        rewritten[op] = change(op, new)
+    return _assemble(module, new)
 
 
-def replace(module: Module, new: Mapping[Op, Op]) -> Module:
-    """The module with each key of `new` replaced by its value, whose operands are ops of the old module (keys or not).
+def replace(module: Module, replacements: Mapping[Op, Op]) -> Module:
+    """The module in which every user of a key of `replacements` reads its value instead.
 
-    A value may read its own key's operands but not the key itself.
+    A replacement may read old ops (they are rewritten too), but not, however far away, the op that it replaces: that
+    is a ValueError.
     """
-    done: dict[Op, Op] = {}
-    for op in _in_dependency_order(module, new):
-        done[op] = new.get(op, op).with_operands(done.__getitem__)
-    return _with_results(module, done)
-
-
-def _roots(module: Module) -> list[Op]:
-    return [*module.inputs, *(output.value for output in module.outputs)]
-
-
-def _in_dependency_order(module: Module, new: Mapping[Op, Op]) -> list[Op]:
-    """Old ops, and ops that only the replacements read, each behind what its replacement reads."""
-    order: dict[Op, None] = {}
-    stack: list[tuple[Op, bool]] = [(root, False) for root in reversed(_roots(module))]
+    rewritten: dict[Op, Op] = {}
+    started: set[Op] = set()
+    stack: list[Op] = [*reversed([*module.inputs, *(output.value for output in module.outputs)])]
     while stack:
-        op, ready = stack.pop()
-        if op in order:
+        op = stack[-1]
+        if op in rewritten:
+            stack.pop()
             continue
-        if ready:
-            order[op] = None
-        else:
-            stack.append((op, True))
-            stack.extend((x, False) for x in reversed(new.get(op, op).operands) if x not in order)
-    return list(order)
+        needs: Iterable[Op] = (replacements[op],) if op in replacements else op.operands
+        waiting = [operand for operand in needs if operand not in rewritten]
+        if waiting:
+            if op in started:
+                raise ValueError(f"the replacement of `{op.opcode}` ({op.loc.name}) reads what it replaces")
+            started.add(op)
+            stack.extend(reversed(waiting))
+            continue
+        stack.pop()
+        rewritten[op] = rewritten[replacements[op]] if op in replacements else op.with_operands(rewritten.__getitem__)
+    return _assemble(module, rewritten.__getitem__)
 
 
-def _with_results(module: Module, new: Mapping[Op, Op]) -> Module:
-    inputs = tuple(new[op] for op in module.inputs)
-    outputs = tuple(with_fields(o, value=new[o.value]) for o in module.outputs)
-    same = all(a is b for a, b in zip(inputs, module.inputs, strict=True))
-    if same and all(a.value is b.value for a, b in zip(outputs, module.outputs, strict=True)):
-        return module
-    kept = tuple(op for op in inputs if isinstance(op, Input))
-    return with_fields(module, inputs=kept, outputs=outputs)
+def _assemble(module: Module, new: Get) -> Module:
+    inputs = tuple(found if isinstance(found := new(op), Input) else op for op in module.inputs)
+    outputs = tuple(
+        output if new(output.value) is output.value else dataclasses.replace(output, value=new(output.value))
+        for output in module.outputs
+    )
+    same = all(a is b for a, b in zip((*inputs, *outputs), (*module.inputs, *module.outputs), strict=True))
+    return module if same else dataclasses.replace(module, inputs=inputs, outputs=outputs)

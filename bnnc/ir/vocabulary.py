@@ -1,0 +1,11 @@
+"""Every op class of the graph levels by the name it has in the text form."""
+
+from __future__ import annotations
+
+from bnnc.ir.bit import BIT_OPS
+from bnnc.ir.module import Input
+from bnnc.ir.move import MOVES
+from bnnc.ir.nn import NN_OPS
+from bnnc.ir.op import Op
+
+OPS: dict[str, type[Op]] = {cls.code: cls for cls in (Input, *NN_OPS, *BIT_OPS, *MOVES)}
