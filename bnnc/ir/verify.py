@@ -8,13 +8,10 @@ from bnnc.diagnostics import BnncError, Exit, error
 from bnnc.ir.module import Input, Module
 from bnnc.ir.nn import NN_OPS, ArgMax, Constant
 from bnnc.ir.op import Op, TypeRuleError
+from bnnc.ir.syntax import STORAGES
 from bnnc.ir.types import U8, Code, Int, is_integer, value_range
 from bnnc.ir.vocabulary import OPS
 
-STORAGES = (
-    *("float16", "float32", "float64", "bool"),
-    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-)
 EXACT_F32 = 2**24
 
 

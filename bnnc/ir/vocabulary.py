@@ -8,4 +8,5 @@ from bnnc.ir.move import MOVES
 from bnnc.ir.nn import NN_OPS
 from bnnc.ir.op import Op
 
-OPS: dict[str, type[Op]] = {cls.code: cls for cls in (Input, *NN_OPS, *BIT_OPS, *MOVES)}
+_CLASSES: tuple[type[Op], ...] = (Input, *NN_OPS, *BIT_OPS, *MOVES)
+OPS: dict[str, type[Op]] = {cls.code: cls for cls in _CLASSES}
