@@ -236,6 +236,8 @@ class _Parser:
                 return _dtype(line.take("word"))
             case "np.ndarray":
                 return self._array(line)
+            case "np.ndarray | None":
+                return None if line.accept("none") else self._array(line)
         raise NotImplementedError(annotation)
 
     def _array(self, line: _Line) -> np.ndarray:
@@ -253,8 +255,9 @@ class _Parser:
         if dtype == "float32":
             with np.errstate(over="ignore"):
                 return np.array([_float(t) for t in texts], np.float64).astype(np.float32).reshape(shape)
-        numbers, bounds = [_integer(t) for t in texts], np.iinfo(dtype)
-        if any(not bounds.min <= n <= bounds.max for n in numbers):
+        numbers = [_integer(t) for t in texts]
+        low, high = (0, 1) if dtype == "bool" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+        if any(not low <= n <= high for n in numbers):
             raise _Fault(f"a value leaves {dtype}")
         return np.array(numbers, dtype).reshape(shape)
 

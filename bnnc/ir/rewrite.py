@@ -8,27 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from bnnc.ir.module import Input, Module
 from bnnc.ir.op import Op
 
-Get = Callable[[Op], Op]
 
+def rebuild(module: Module, change: Callable[[Op], Op]) -> Module:
+    """The module with every op replaced by change(op), operands before users.
 
-def rebuild(module: Module, change: Callable[[Op, Get], Op]) -> Module:
-    """The module with every op replaced by change(op, new), operands before users.
-
-    `new(o)` is what an earlier op o of the old module has become; `op.with_operands(new)` keeps an op as it is over its
-    new operands (the same object if none of them changed). What `change` returns may be any graph over new ops. Inputs
-    go through `change` too, but stay listed even if they are replaced or no longer read. The module itself is returned
-    if nothing changed.
+    `change` sees each reachable op once, with its operands already replaced, and returns it, or anything of the same
+    shape. Inputs are seen too; they stay listed even if they are replaced or no longer read. The module itself is
+    returned if nothing changed.
     """
     rewritten: dict[Op, Op] = {}
-
-    def new(op: Op) -> Op:
-        if op not in rewritten:
-            raise ValueError(f"`{op.opcode}` ({op.loc.name}) does not come before the op that asks for it")
-        return rewritten[op]
-
     for op in module.ops():
-        rewritten[op] = change(op, new)
-    return _assemble(module, new)
+        rewritten[op] = change(op.with_operands(rewritten.__getitem__))
+    return _assemble(module, rewritten)
 
 
 def replace(module: Module, replacements: Mapping[Op, Op]) -> Module:
@@ -55,13 +46,15 @@ def replace(module: Module, replacements: Mapping[Op, Op]) -> Module:
             continue
         stack.pop()
         rewritten[op] = rewritten[replacements[op]] if op in replacements else op.with_operands(rewritten.__getitem__)
-    return _assemble(module, rewritten.__getitem__)
+    return _assemble(module, rewritten)
 
 
-def _assemble(module: Module, new: Get) -> Module:
-    inputs = tuple(found if isinstance(found := new(op), Input) else op for op in module.inputs)
+def _assemble(module: Module, rewritten: Mapping[Op, Op]) -> Module:
+    inputs = tuple(found if isinstance(found := rewritten[op], Input) else op for op in module.inputs)
     outputs = tuple(
-        output if new(output.value) is output.value else dataclasses.replace(output, value=new(output.value))
+        output
+        if rewritten[output.value] is output.value
+        else dataclasses.replace(output, value=rewritten[output.value])
         for output in module.outputs
     )
     same = all(a is b for a, b in zip((*inputs, *outputs), (*module.inputs, *module.outputs), strict=True))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-ARRAY_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "float32")
+ARRAY_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "bool", "float32")
 # What the array of an output may be stored as.
 STORAGES = (
     *("float16", "float32", "float64", "bool"),
@@ -50,7 +50,7 @@ def show_array(array: np.ndarray) -> str:
 
 def _show_element(value: Any) -> str:
     if value.dtype.kind != "f":
-        return str(int(value))
+        return str(int(value))  # a bool is 0 or 1
     short = str(value)  # shortest for its own width; read back through float64, so make sure that it survives
     return short if np.float32(float(short)) == value else repr(float(value))
 
@@ -74,6 +74,8 @@ def show(value: Any, annotation: str) -> str:
             return str(value)
         case "np.ndarray":
             return show_array(value)
+        case "np.ndarray | None":
+            return "none" if value is None else show_array(value)
     raise NotImplementedError(f"the text form has no syntax for a field of type `{annotation}`")
 
 

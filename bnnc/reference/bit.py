@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -86,6 +87,9 @@ def pool(op: bit.Pool, operands: Operands) -> np.ndarray:
         place: Any = (..., *reached)
         taken: Any = (..., *read)
         result[place] = combine(result[place], x[taken])
+    if op.smallest is not None and op.smallest.any():
+        low = pool(dataclasses.replace(op, function="min", smallest=None), operands)
+        result = np.where(_row(op.smallest, x), low, result)
     return result
 
 
