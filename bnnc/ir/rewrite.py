@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from bnnc.ir.module import Input, Module
 from bnnc.ir.op import Op
+
+AnyOp = TypeVar("AnyOp", bound=Op)
 
 
 def rebuild(module: Module, change: Callable[[Op], Op]) -> Module:
@@ -22,12 +25,13 @@ def rebuild(module: Module, change: Callable[[Op], Op]) -> Module:
     return _assemble(module, rewritten)
 
 
-def replace(module: Module, replacements: Mapping[Op, Op]) -> Module:
+def replace(module: Module, replacements: Mapping[AnyOp, Op]) -> Module:
     """The module in which every user of a key of `replacements` reads its value instead.
 
     A replacement may read old ops (they are rewritten too), but not, however far away, the op that it replaces: that
     is a ValueError.
     """
+    wanted: dict[Op, Op] = {op: new for op, new in replacements.items()}  # noqa: C416 (widens the key type)
     rewritten: dict[Op, Op] = {}
     started: set[Op] = set()
     stack: list[Op] = [*reversed([*module.inputs, *(output.value for output in module.outputs)])]
@@ -36,7 +40,7 @@ def replace(module: Module, replacements: Mapping[Op, Op]) -> Module:
         if op in rewritten:
             stack.pop()
             continue
-        needs: Iterable[Op] = (replacements[op],) if op in replacements else op.operands
+        needs: Iterable[Op] = (wanted[op],) if op in wanted else op.operands
         waiting = [operand for operand in needs if operand not in rewritten]
         if waiting:
             if op in started:
@@ -45,7 +49,7 @@ def replace(module: Module, replacements: Mapping[Op, Op]) -> Module:
             stack.extend(reversed(waiting))
             continue
         stack.pop()
-        rewritten[op] = rewritten[replacements[op]] if op in replacements else op.with_operands(rewritten.__getitem__)
+        rewritten[op] = rewritten[wanted[op]] if op in wanted else op.with_operands(rewritten.__getitem__)
     return _assemble(module, rewritten)
 
 
