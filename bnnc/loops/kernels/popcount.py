@@ -1,0 +1,257 @@
+"""Convolutions and dense layers on bit planes by popcount, for vectors of 32-bit lanes or for none.
+
+Activations are `layout.Packed` with a halo; lanes are output channels; the weights of one block of channels are read in
+the order of the loops: [block][kernel row][kernel column][word][plane][vector][lane]. A dense layer is a convolution of
+one pixel, or of the whole image when it follows one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnc.ir.location import UNKNOWN, Location
+from bnnc.ir.op import expect
+from bnnc.loops.builder import Builder
+from bnnc.loops.ir import (
+    I32,
+    I64,
+    Buffer,
+    Expression,
+    Function,
+    Variable,
+    binary,
+    constant,
+    constant_buffer,
+    load,
+    popcount,
+    splat,
+)
+from bnnc.loops.kernels.epilogue import Epilogue, Sums
+from bnnc.loops.kernels.forms import Form, Pass, Term, choose_form
+from bnnc.loops.kernels.tiling import (
+    Part,
+    Plan,
+    Tile,
+    Window,
+    borders_of,
+    input_origin,
+    make_plan,
+    no_borders,
+    tile_loop,
+)
+from bnnc.loops.layout import WORD, Packed
+from bnnc.loops.machine import Machine
+
+
+def popcount_conv(
+    name: str,
+    image: Packed,
+    weights: np.ndarray,
+    window: Window,
+    epilogue: Epilogue,
+    machine: Machine,
+    *,
+    groups: int = 1,
+    pad_value: int = 0,
+    halo_value: int | None = None,
+    loc: Location = UNKNOWN,
+) -> Function:
+    """A function (x, y): the convolution of `image` with integer weights [O, C/groups, KH, KW], then the epilogue.
+
+    Padding: outside the image x counts as `pad_value`; `halo_value` is what the bits in the halo mean (default: what
+    zero bits mean); where the two differ, the difference is put right in constant tables. Constants are named
+    `name_…`. Raises TypeRuleError when sizes do not fit.
+    """
+    expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
+    expect(weights.shape[2:] == window.kernel, f"weights {list(weights.shape)} are not for a window {window.kernel}")
+    height, width = window.output(image.height, image.width)
+    plan = make_plan(machine, len(weights), height, width, epilogue.packed)
+    windows = _ChannelWindows(plan, weights, groups, image.words)
+    form = choose_form(image.planes, windows.weights, windows.real)
+    padded = np.zeros((plan.channels, *weights.shape[1:]), np.int64)
+    padded[: len(weights)] = weights
+    halo = form.halo_value if halo_value is None else halo_value
+    borders = no_borders(height, width)
+    correction = np.zeros((1, plan.channels), np.int64)
+    if any(window.pads) and pad_value != halo:
+        borders = borders_of(window, image.height, image.width)
+        correction = (pad_value - halo) * borders.sums(padded.sum(1))
+    sums = Sums(name, form.base(padded) + correction, form.scale, borders)
+
+    b = Builder(name, comment=f"{len(weights)} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
+    x = b.parameter("x", I32, image.length)
+    epilogue.declare(b, plan, sums)
+    comment = "[block][kernel row][kernel column][word][plane][vector][lane]"
+    for number, part in enumerate(plan.parts):
+        packed = windows.pack(form, part)
+        buffer = constant_buffer(f"{name}_weights" + (f"_{number}" if number else ""), packed, comment)
+        kernel = _Kernel(b, x, image, window, form, part, buffer, windows)
+        with tile_loop(b, plan, part) as tile:
+            epilogue.finish(b, tile, kernel.accumulate(tile))
+    return b.function()
+
+
+class _ChannelWindows:
+    """Which words of activations each vector of outputs reads: all, or with groups those of its own channels.
+
+    `weights` [plan channels, KH, KW, window channels] holds zeros where a window reaches into other groups; `real`
+    marks what meets a real output and a real channel.
+    """
+
+    def __init__(self, plan: Plan, weights: np.ndarray, groups: int, words: int) -> None:
+        outputs, inputs = weights.shape[:2]
+        per_group, lanes = outputs // groups, plan.lanes
+        self.start = np.zeros(plan.vectors, np.int64)
+        self.words = words
+        spans = []
+        for vector in range(plan.vectors):
+            first, last = (min(o, outputs - 1) // per_group for o in (vector * lanes, vector * lanes + lanes - 1))
+            spans.append((first * inputs // WORD, -(-(last + 1) * inputs // WORD)))
+        if groups > 1:
+            self.words = max(stop - start for start, stop in spans)
+            self.start = np.array([min(start, words - self.words) for start, _ in spans])
+        self.weights = np.zeros((plan.channels, *weights.shape[2:], self.words * WORD), np.int64)
+        self.real = np.zeros((plan.channels, 1, 1, self.words * WORD), np.bool_)
+        for output in range(outputs):
+            begin = int(self.start[output // lanes]) * WORD
+            own = output // per_group * inputs - begin
+            self.weights[output, ..., own : own + inputs] = weights[output].transpose(1, 2, 0)
+            self.real[output, ..., : max(0, groups * inputs - begin)] = True
+
+    @property
+    def shared(self) -> bool:
+        """Whether all vectors read the same words."""
+        return not self.start.any()
+
+    def pack(self, form: Form, part: Part) -> np.ndarray:
+        """uint32 [blocks, KH, KW, words, planes, channels of a block]."""
+        lanes = len(self.weights) // len(self.start)
+        size = part.vectors * lanes
+        chosen = self.weights[part.first * lanes : part.first * lanes + part.blocks * size]
+        bits = form.pack(chosen)
+        words = np.packbits(np.ascontiguousarray(bits), axis=-1, bitorder="little").view("<u4")
+        planes, _, rows, columns, count = words.shape
+        blocked = words.reshape(planes, part.blocks, size, rows, columns, count)
+        return np.ascontiguousarray(blocked.transpose(1, 3, 4, 5, 0, 2))
+
+
+class _Kernel:
+    """Writes the sums of one tile."""
+
+    def __init__(
+        self,
+        b: Builder,
+        x: Buffer,
+        image: Packed,
+        window: Window,
+        form: Form,
+        part: Part,
+        weights: Buffer,
+        windows: _ChannelWindows,
+    ) -> None:
+        self.b, self.x, self.image, self.window, self.form, self.part = b, x, image, window, form, part
+        self.weights, self.windows = weights, windows
+        self.origin = input_origin(image, window)
+        self.starts = None
+        if not windows.shared:
+            self.starts = constant_buffer(f"{weights.name}_start", windows.start, "first word that each vector reads")
+
+    def accumulate(self, tile: Tile) -> list[list[Expression]]:
+        """The code that counts; gives r for every pixel and vector of the tile."""
+        b, image, window = self.b, self.image, self.window
+        type_ = tile.type_of(I32)
+        pixels, vectors = tile.pixels, range(self.part.vectors)
+        counts = [[b.variable(f"r{m}_{n}", constant(0, type_)) for n in vectors] for m in range(len(pixels))]
+        sums = [b.variable(f"z{m}", constant(0, I32)) for m in range(len(pixels))] if self.form.pixel_sum else []
+        step = (window.strides[0] * image.row, window.strides[1] * image.pixel)
+        corner = b.let(tile.y * step[0] + tile.x * step[1] + self.origin, "corner")
+        offsets = [row * step[0] + column * step[1] for row, column in pixels]
+        starts: list[Expression] = [constant(0, I64)] * len(vectors)
+        if self.starts is not None:
+            starts = [b.let(load(self.starts, tile.vector + n), "start") for n in vectors]
+        size = self.part.vectors * tile.plan.lanes * self.form.weight_planes
+        block = window.kernel[0] * window.kernel[1] * self.windows.words * size
+        for step_ in self.form.passes:
+            if step_.ratio != 1:
+                for variable in [*(v for row in counts for v in row), *sums]:
+                    b.assign(variable, variable * step_.ratio)
+            with b.loop(window.kernel[0], "ky") as ky:
+                row = b.let(corner + ky * (window.dilations[0] * image.row), "row")
+                taps = b.let(tile.block * block + ky * (block // window.kernel[0]), "taps")
+                # Neighbouring taps are one run of words, unless they are apart, or only a part of a pixel is read.
+                joined = (window.dilations[1] == 1 or window.kernel[1] == 1) and self.windows.words == image.pixel
+                with b.loop(1 if joined else window.kernel[1], "kx") as kx:
+                    words = self.windows.words * (window.kernel[1] if joined else 1)
+                    begin = b.let(row + kx * (window.dilations[1] * image.pixel), "begin")
+                    base = b.let(taps + kx * (self.windows.words * size), "base")
+                    with b.loop(words, "k") as k:
+                        place = b.let(begin + k, "place")
+                        self._word(tile, step_, place, base + k * size, offsets, starts, counts, sums)
+        if not self.form.pixel_sum:
+            return [[*row] for row in counts]
+        return [[splat(z, type_) - r * 2 for r in row] for row, z in zip(counts, sums, strict=True)]
+
+    def _word(
+        self,
+        tile: Tile,
+        step: Pass,
+        place: Expression,
+        where: Expression,
+        offsets: list[int],
+        starts: list[Expression],
+        counts: list[list[Variable]],
+        sums: list[Variable],
+    ) -> None:
+        b, lanes = self.b, tile.plan.lanes
+        type_ = tile.type_of(I32)
+        where = b.let(where, "where")
+        rows: dict[tuple[int, int], Expression] = {}
+        for q in sorted({q for term in step.terms for q in _weight_planes(term)}):
+            for n in range(self.part.vectors):
+                index = where + (q * self.part.vectors + n) * lanes
+                rows[q, n] = b.let(load(self.weights, index, type_, alignment=4 * lanes), "w")
+        stride = self.image.words
+        activation_planes = sorted({p for term in step.terms for p in _activation_planes(term)})
+        for m, offset in enumerate(offsets):
+            shared: dict[int, Expression] = {}
+            scalars: dict[int, Expression] = {}
+            if self.starts is None:
+                for p in activation_planes:
+                    scalars[p] = b.let(load(self.x, place + (offset + p * stride)), "x")
+                    shared[p] = b.let(splat(scalars[p], type_), "u")
+            for sign, p in step.pixel_terms:
+                count = popcount(scalars[p] if p in scalars else load(self.x, place + (offset + p * stride)))
+                b.assign(sums[m], binary("add" if sign > 0 else "sub", sums[m], count))
+            for n in range(self.part.vectors):
+                u = shared
+                if self.starts is not None:
+                    u = {
+                        p: b.let(splat(load(self.x, place + starts[n] + (offset + p * stride)), type_), "u")
+                        for p in activation_planes
+                    }
+                for term in step.terms:
+                    word = _term_word(term, u, rows, n)
+                    sign_name = "add" if term.sign > 0 else "sub"
+                    b.assign(counts[m][n], binary(sign_name, counts[m][n], popcount(word)))
+
+
+def _weight_planes(term: Term) -> list[int]:
+    return [q for q in (term.differ[1] if term.differ else None, term.weight) if q is not None]
+
+
+def _activation_planes(term: Term) -> list[int]:
+    return [p for p in (term.differ[0] if term.differ else None, term.activation) if p is not None]
+
+
+def _term_word(term: Term, u: dict[int, Expression], rows: dict[tuple[int, int], Expression], n: int) -> Expression:
+    parts: list[Expression] = []
+    if term.differ is not None:
+        parts.append(u[term.differ[0]] ^ rows[term.differ[1], n])
+    if term.activation is not None:
+        parts.append(u[term.activation])
+    if term.weight is not None:
+        parts.append(rows[term.weight, n])
+    word = parts[0]
+    for part in parts[1:]:
+        word = word & part
+    return word
