@@ -138,7 +138,7 @@ class _Rewriting:
         if not weights.kind.startswith("±1") or not isinstance(below, nn.Map):
             return
         ends = [x.values.reshape(-1)[0] for x in below.xs[1:] if isinstance(x, nn.Constant)]
-        if below.function == "tanh" or (below.function == "clip" and ends == [-1, 1]):
+        if below.function == "clip" and ends == [-1, 1]:
             text = (
                 "its weights are ±1 and its input is clipped to -1..1 but never binarised: the export has probably "
                 "lost a sign (`input.data = sign(input.data)` is invisible to the exporter)"

@@ -110,6 +110,7 @@ class _Lowering:
         added = self._sum(op)
         if added is not None:
             return added
+        levels = listed(self.images.of(op))
         steps = self.images.steps(op)
         region = self.images.regions.region(op)
         if steps is not None and region is not None and _whole_values(steps):
@@ -118,7 +119,6 @@ class _Lowering:
                 return _step(source, steps, op)
             if source is None and steps.thresholds.dtype == np.float32:
                 return _step(self.real[region.source], steps, op)
-        levels = listed(self.images.of(op))
         if levels is not None and levels.size <= MOST_LEVELS and (levels == np.rint(levels)).all():
             # a float value that is proven to be one of few integers: compare it half-way between them
             thresholds = ((levels[1:] + levels[:-1]) / 2).astype(np.float32)[None]
