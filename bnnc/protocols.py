@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,9 +35,45 @@ class Artifact:
 
 
 class Compiled(Protocol):
-    """A network that can be called: arrays with the batch first, by input name, to arrays by output name."""
+    """A network that can be called: arrays with the batch first, by input name, to arrays by output name.
+
+    The outputs have the form that `bnnc.reference.run.run` gives them: the dtype `storage`, the batch on `batch_axis`.
+    """
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """How long one layer takes in a run; `roofline_share` is its share of what the machine can do, where known."""
+
+    name: str
+    op: str
+    seconds: float
+    bit_macs: int
+    roofline_share: float | None
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """What a compiled network may also be: able to time its native code with no Python inside."""
+
+    def time(self, inputs: Mapping[str, np.ndarray], runs: int) -> Sequence[float]:
+        """The seconds of each of `runs` native runs on the whole batch."""
+        ...
+
+    def layer_times(self, inputs: Mapping[str, np.ndarray]) -> Sequence[LayerTime]:
+        """The median time of every layer on the whole batch, in order."""
+        ...
+
+
+@runtime_checkable
+class Loops(Protocol):
+    """What a backend may also be: one that works on «loop» programs, and can show them."""
+
+    def loops(self, module: Module, options: Any) -> str:
+        """The «loop» program it makes of a «bit» module, as text."""
+        ...
 
 
 class Frontend(Protocol):

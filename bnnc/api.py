@@ -1,0 +1,248 @@
+"""The Python API: load, compile, emit, build, run and check a network. The command line only calls what stands here."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bnnc import checking, registry
+from bnnc.checking import Inputs, Runs, Verdict
+from bnnc.config import Pixels, suggestion, usage
+from bnnc.diagnostics import BnncError, Exit, error
+from bnnc.ir.module import Module
+from bnnc.passes import pipelines
+from bnnc.passes.manager import Observer
+from bnnc.protocols import Artifact, Backend, ImportOptions, Loops
+from bnnc.reference.arrays import check_inputs
+
+
+def load(
+    path: str | Path,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    pixels: Mapping[str, Pixels] | None = None,
+    frontend: str = "",
+) -> Module:
+    """The model in a file, as a module of the «nn» level.
+
+    shapes: full shapes of inputs, batch first. pixels: inputs that hold uint8 pixels, (scale, mean, std); the name ""
+    stands for the only input. frontend: a name of `bnnc targets`, when the suffix does not say.
+    Raises BnncError for anything that is not a good model.
+    """
+    path = Path(path)
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise error("B0403", f"`{path}` does not exist", helps=suggestion(path.name, siblings))
+    if path.is_dir():
+        raise error("B0403", f"`{path}` is a folder, not a model", helps=("name the file in it",))
+    reader = registry.frontend(frontend or _frontend_of(path))
+    return reader.load(path, ImportOptions(shapes=shapes or {}, pixels=pixels or {}))
+
+
+def _frontend_of(path: Path) -> str:
+    """The frontend for a file: by its suffix, or by how a container starts."""
+    suffix = path.suffix.lower()
+    by_suffix: dict[str, str] = {}
+    for name, plugin in registry.plugins("bnnc.frontends").items():
+        try:
+            suffixes = plugin.load().suffixes
+        except BnncError:
+            continue
+        for known in suffixes:
+            by_suffix.setdefault(known, name)
+        if suffix in by_suffix:
+            return by_suffix[suffix]
+    with path.open("rb") as file:
+        start = file.read(64)
+    if suffix in (".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".keras", ".tflite", ".pb") or start[:2] == b"PK":
+        raise error(
+            "B0403",
+            f"`{path.name}` is not a model that bnnc reads; it reads {', '.join(sorted(by_suffix))}",
+            helps=('torch.onnx.export(model, example, "net.onnx"), then bnnc compile net.onnx',),
+        )
+    return "onnx"
+
+
+def optimise(module: Module, observe: Observer | None = None) -> Module:
+    """The «bit» module that computes the same. `observe` sees every pass, its result and its time.
+
+    Raises BnncError B0402 for a network in which nothing is binary.
+    """
+    return pipelines.optimise(module, observe)
+
+
+def backend_options(backend: Backend, extra: Mapping[str, Any], **shared: Any) -> Any:
+    """The backend's own options: `extra` by name (an unknown name is an error), `shared` as far as it has such fields.
+
+    Raises BnncError B0105.
+    """
+    fields = {f.name: f for f in dataclasses.fields(backend.Options)}
+    hints = typing.get_type_hints(backend.Options)
+    values = {name: value for name, value in shared.items() if name in fields and value is not None}
+    for key, value in extra.items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            known = [field.replace("_", "-") for field in fields]
+            raise error(
+                "B0105",
+                f"target `{backend.name}` has no option `{key}`",
+                notes=(f"its options: {', '.join(known) or 'none'}",),
+                helps=suggestion(key, known) or (f"bnnc targets {backend.name}",),
+                exit_code=Exit.USAGE,
+            )
+        values[name] = _converted(value, hints[name], key)
+    return backend.Options(**values)
+
+
+def _converted(value: Any, hint: Any, key: str) -> Any:
+    """A `-X` value in the type of the option."""
+    kinds = [k for k in typing.get_args(hint) if k is not type(None)] if _is_union(hint) else [hint]
+    if typing.get_origin(kinds[0]) is typing.Literal:
+        words = [str(word) for word in typing.get_args(kinds[0])]
+        if str(value) not in words:
+            near = difflib.get_close_matches(str(value), words, 1)
+            raise usage(
+                f"`-X {key}={value}` is none of {', '.join(words)}",
+                helps=(f"did you mean `{near[0]}`?",) if near else (),
+            )
+        return next(word for word in typing.get_args(kinds[0]) if str(word) == str(value))
+    if isinstance(value, str) and kinds[0] is not str:
+        words_for = {"true": True, "yes": True, "on": True, "1": True}
+        words_for |= {"false": False, "no": False, "off": False, "0": False}
+        try:
+            if kinds[0] is bool:
+                return words_for[value.lower()]
+            return kinds[0](value)
+        except (KeyError, ValueError, TypeError):
+            name = {int: "a whole number", float: "a number", bool: "true or false"}.get(kinds[0], str(kinds[0]))
+            raise usage(f"`-X {key}={value}` is not {name}") from None
+    return value
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+class Network:
+    """A compiled network. Call it with numpy arrays, batch first: positional, in the order of the inputs, or by name.
+
+    It returns one array, or a dict by output name where the network has several. `module` is what it was compiled from.
+    """
+
+    def __init__(self, module: Module, compiled: Runs, target: str) -> None:
+        self.module = module
+        self.compiled = compiled
+        self.target = target
+
+    def __call__(self, *arrays: np.ndarray, **named: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
+        names = [op.name for op in self.module.inputs]
+        if len(arrays) > len(names):
+            raise error("B0507", f"{len(arrays)} arrays were given, but the network has {len(names)} inputs")
+        inputs = dict(zip(names, arrays, strict=False))
+        for name, array in named.items():
+            if name in inputs:
+                raise error("B0507", f"input `{name}` was given twice")
+            inputs[name] = array
+        outputs = self.run(inputs)
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def run(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """The outputs by name, for arrays by input name. Raises BnncError for arrays that do not fit."""
+        check_inputs(self.module, inputs)
+        return self.compiled(inputs)
+
+
+def compile(
+    model: Module | str | Path,
+    target: str = "llvm",
+    *,
+    threads: int = 1,
+    machine: str = "native",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    pixels: Mapping[str, Pixels] | None = None,
+    **options: Any,
+) -> Network:
+    """The network, compiled for this process and ready to be called. `options` are those of the target (`-X`).
+
+    Raises BnncError for a bad model, an unknown target, or one that cannot run here.
+    """
+    module = model if isinstance(model, Module) else load(model, shapes=shapes, pixels=pixels)
+    return network(module, target, options, threads=threads, machine=machine)
+
+
+def network(
+    module: Module,
+    target: str,
+    extra: Mapping[str, Any],
+    *,
+    threads: int = 1,
+    machine: str = "native",
+    bits: Module | None = None,
+) -> Network:
+    """What `compile` does, for a module at hand; `bits` is its «bit» module where that is at hand too."""
+    if target == "reference":
+        return Network(module, checking.judge(module), target)
+    bits = bits or optimise(module)
+    backend = registry.backend(target)
+    return Network(
+        module, backend.load(bits, backend_options(backend, extra, threads=threads, machine=machine)), target
+    )
+
+
+def emit(model: Module | str | Path, target: str = "llvm", *, machine: str = "native", **options: Any) -> Artifact:
+    """The target's source package, in memory. Raises BnncError for what the target cannot express."""
+    module = model if isinstance(model, Module) else load(model)
+    backend = registry.backend(target)
+    return backend.emit(optimise(module), backend_options(backend, options, machine=machine))
+
+
+def build(model: Module | str | Path, target: str = "llvm", *, machine: str = "native", **options: Any) -> Artifact:
+    """The target's compiled artifact, in memory. Raises BnncError for what the target cannot express."""
+    module = model if isinstance(model, Module) else load(model)
+    backend = registry.backend(target)
+    return backend.build(optimise(module), backend_options(backend, options, machine=machine))
+
+
+def loops(bits: Module, target: str, extra: Mapping[str, Any], *, threads: int = 1, machine: str = "native") -> str:
+    """The «loop» program that the target makes of a «bit» module, as text. Raises BnncError."""
+    backend = registry.backend(target)
+    if not isinstance(backend, Loops):
+        raise usage(f"target `{target}` does not work on loops", helps=("bnnc show --at bit",))
+    return backend.loops(bits, backend_options(backend, extra, threads=threads, machine=machine))
+
+
+def run(model: Module | str | Path, inputs: Inputs, *, on: str = "llvm", **options: Any) -> dict[str, np.ndarray]:
+    """The network's outputs by name, on the target `on` or on the reference. Raises BnncError."""
+    return compile(model, on, **options).run(inputs)
+
+
+def check(
+    model: Module | str | Path,
+    target: str = "llvm",
+    *,
+    inputs: Inputs | None = None,
+    labels: np.ndarray | None = None,
+    count: int = 100,
+    seed: int = 0,
+    expected: Inputs | Runs | None = None,
+    **options: Any,
+) -> Verdict:
+    """Compare a target with the reference, bit by bit; or, with `expected`, with outputs from elsewhere.
+
+    inputs: arrays by name, batch first; without them, `count` seeded samples. labels: their classes, for the accuracy.
+    expected: recorded outputs for `inputs`, or something to call for them (another runtime); these are compared within
+    a tolerance, near-ties exempt (bnnc/compare.py). Raises BnncError.
+    """
+    network = compile(model, target, **options)
+    module = network.module
+    given = None if inputs is None else iter([checking.Piece(inputs, labels)])
+    pieces = given or checking.seeded_pieces(module, count, seed)
+    runs = expected if expected is None or callable(expected) else checking.recorded(module, expected)
+    return checking.compare(module, network.run, pieces, runs)

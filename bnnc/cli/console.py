@@ -1,0 +1,157 @@
+"""What is said to people (standard error) and to scripts (standard output), and how a diagnostic looks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from bnnc.diagnostics import Diagnostic, Location
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+
+
+def places(locations: Iterable[Location]) -> list[str]:
+    """One line for each place in a text, and one for all the nodes of a model."""
+    lines: list[str] = []
+    nodes: dict[str, list[str]] = {}
+    for place in locations:
+        if place.line:
+            lines.append(f"{place.file}:{place.line}:{place.column}")
+        elif place.name:
+            nodes.setdefault(place.file, []).append(f"node `{place.name}`")
+        elif place.file:
+            lines.append(place.file)
+    for file, names in nodes.items():
+        listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        lines.append(f"{file}: {listed}" if file else listed)
+    return lines
+
+
+def rendered(diagnostic: Diagnostic) -> list[tuple[str, str]]:
+    """The lines of a diagnostic, each as (style, text); lines that belong together end in a newline."""
+    lines = [
+        (STYLES.get(diagnostic.severity, ""), f"{diagnostic.severity}[{diagnostic.code}]"),
+        ("bold", f": {diagnostic.message}\n"),
+    ]
+    lines += [("", f" --> {place}\n") for place in places(diagnostic.places)]
+    lines += [("", f"  = note: {note}\n") for note in diagnostic.notes]
+    lines += [("cyan", f"  = help: {help}\n") for help in diagnostic.helps]
+    return lines
+
+
+def for_github(diagnostic: Diagnostic) -> str:
+    """The diagnostic as a workflow command, which a pull request shows at its place."""
+
+    def escaped(text: str) -> str:
+        return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+    place = next((p for p in diagnostic.places if p.file), Location())
+    values = {"file": place.file, "line": str(place.line or ""), "col": str(place.column or "")}
+    values["title"] = diagnostic.code
+    written = ",".join(f"{key}={escaped(v).replace(':', '%3A').replace(',', '%2C')}" for key, v in values.items() if v)
+    nodes = [p.name for p in diagnostic.places if p.name]
+    rest = [f"at {', '.join(nodes)}"] if nodes else []
+    text = "\n".join([diagnostic.message, *rest, *diagnostic.notes, *(f"help: {h}" for h in diagnostic.helps)])
+    kind = "error" if diagnostic.severity == "error" else "warning"
+    return f"::{kind} {written}::{escaped(text)}"
+
+
+class Console:
+    """Where a command writes. `finish` prints the command's one JSON document when `--json` was given."""
+
+    def __init__(
+        self,
+        command: str,
+        *,
+        json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
+        color: str = "auto",
+        message_format: str = "human",
+    ) -> None:
+        self.command = command
+        self.json = json
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+        self.color = color
+        self.message_format = message_format
+        self.diagnostics: list[Diagnostic] = []
+        self.answered = False
+
+    def _rich(self, stderr: bool) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        return RichConsole(
+            stderr=stderr,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+            force_terminal={"always": True, "never": False}.get(self.color),
+            no_color=True if self.color == "never" else None,
+        )
+
+    @property
+    def people(self) -> RichConsole:
+        """Standard error, for people."""
+        return self._rich(stderr=True)
+
+    @property
+    def data(self) -> RichConsole:
+        """Standard output, for tables that a person asked for."""
+        return self._rich(stderr=False)
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """A line for people; nothing with `-q`."""
+        if not self.quiet:
+            self.people.print(text, style=style or None)
+
+    def stage(self, name: str, what: str, more: str = "") -> None:
+        """A line of the summary: what was done, to what, and a figure."""
+        if not self.quiet:
+            self.people.print(f"  [dim]{name:<10}[/dim] ", markup=True, end="")
+            self.people.print(f"{what:<21} {more}".rstrip())
+
+    def put(self, text: str) -> None:
+        """A line of data."""
+        sys.stdout.write(text + "\n")
+
+    def table(self, columns: list[str], rows: list[list[str]], *, total: bool = False) -> None:
+        """A table on standard output; a column whose heading starts with `>` is right-aligned."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
+        for place, row in enumerate(rows):
+            table.add_row(*row, end_section=total and place == len(rows) - 2)
+        target = self.data
+        target.print(table, width=max(target.width, 40) if target.is_terminal else 200, crop=False)
+
+    def show(self, diagnostic: Diagnostic) -> None:
+        """Remember a diagnostic for the JSON document, and write it for people (warnings not with `-q`)."""
+        self.diagnostics.append(diagnostic)
+        if self.message_format == "github":
+            sys.stderr.write(for_github(diagnostic) + "\n")
+        elif not (self.quiet and diagnostic.severity != "error"):
+            people = self.people
+            for style, text in rendered(diagnostic):
+                people.print(text, style=style or None, end="")
+
+    def note(self, text: str) -> None:
+        """Something the user should know about what was chosen for them."""
+        self.say(f"note: {text}")
+
+    def finish(self, **document: Any) -> None:
+        """The end of a command: its JSON document under `--json`, once; with ok=False when it did not go well."""
+        if self.json and not self.answered:
+            self.answered = True
+            head = {"schema": f"bnnc.{self.command}/1", "ok": document.pop("ok", True)}
+            last = {"diagnostics": [d.as_json() for d in self.diagnostics]}
+            self.put(json.dumps({**head, **document, **last}, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,154 @@
+"""`bnnc show`: the network as text, at any level or after any pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bnnc.cli import options as o
+from bnnc.cli.console import Console
+from bnnc.cli.exits import command
+
+if TYPE_CHECKING:
+    from bnnc.cli.work import Model
+    from bnnc.config import Config
+    from bnnc.ir.module import Module
+
+At = Annotated[
+    str,
+    typer.Option("--at", help="Which level, or after which pass.", metavar="nn|bit|loop|PASS", rich_help_panel=o.LOOK),
+]
+Passes = Annotated[bool, typer.Option("--passes", help="List the passes.", show_default=False, rich_help_panel=o.LOOK)]
+PrintAfter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--print-after",
+        help="Print the module after this pass too; `all` for every one.",
+        metavar="PASS",
+        show_default=False,
+        rich_help_panel=o.LOOK,
+    ),
+]
+
+
+def show(
+    model: o.Model = None,
+    at: At = "bit",
+    passes: Passes = False,
+    print_after: PrintAfter = None,
+    target: o.Target = None,
+    extra: o.Extra = None,
+    machine: o.Machine = None,
+    frontend: o.Frontend = None,
+    shape: o.Shape = None,
+    pixels: o.Pixels = None,
+    stream: o.Stream = None,
+    stem: o.Stem = None,
+    semantics: o.Semantics = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+    color: o.Color = "auto",
+    message_format: o.MessageFormat = "human",
+    config: o.ConfigFile = None,
+) -> None:
+    """Print a model as the compiler sees it.
+
+    As it was read (nn), optimised (bit), as loops (loop), or after any pass.
+    """
+    flags = dict(locals())
+    with command("show", flags) as console:
+        from bnnc.cli import work
+
+        chosen = work.settings(flags)
+        if passes:
+            _list_passes(console)
+            return
+        wanted = [at, *(print_after or [])]
+        _check_names(wanted)
+        with work.loaded(chosen, console) as found:
+            _show(found, chosen, console, at, set(print_after or []))
+
+
+def _list_passes(console: Console) -> None:
+    from bnnc.passes.pipelines import PASSES
+
+    if console.json:
+        rows = [{"name": each.name, "summary": each.summary, "exact": each.exact} for each in PASSES]
+        console.finish(passes=rows)
+    else:
+        console.table(["pass", "does"], [[each.name, each.summary] for each in PASSES])
+
+
+def _check_names(names: list[str]) -> None:
+    from bnnc.config import suggestion
+    from bnnc.diagnostics import Exit, error
+    from bnnc.passes.pipelines import PASSES
+
+    known = ["nn", "bit", "loop", "all", *(each.name for each in PASSES)]
+    for name in names:
+        if name not in known:
+            raise error(
+                "B0109",
+                f"no level or pass named `{name}`",
+                helps=suggestion(name, known) or ("bnnc show --passes lists them",),
+                exit_code=Exit.USAGE,
+            )
+
+
+def _show(found: Model, chosen: Config, console: Console, at: str, after: set[str]) -> None:
+    from bnnc import api
+    from bnnc.ir.text import print_module
+    from bnnc.passes.manager import Pass, PassReport
+
+    seen: dict[str, Module] = {"nn": found.module}
+    parts: list[str] = []
+
+    def observe(each: Pass, module: Module, report: PassReport) -> None:
+        seen[each.name] = module
+        if each.name in after or "all" in after:
+            parts.append(f"# after {each.name}: {report.ops} ops\n{print_module(module)}")
+
+    if at != "nn" or after:
+        seen["bit"] = api.optimise(found.module, observe)
+    if at == "loop":
+        text = api.loops(seen["bit"], chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine)
+        level: dict[str, Any] = {"level": "loop"}
+    else:
+        module = seen[at]
+        text = print_module(module)
+        level = described(module)
+    parts.append(text)
+    if console.json:
+        console.finish(model=found.title, at=at, **level, text="\n".join(parts))
+    else:
+        console.put("\n".join(parts).rstrip("\n"))
+
+
+def described(module: Module) -> dict[str, Any]:
+    """The module for scripts: its ops by number, with types, operands and small attributes; arrays as shapes."""
+    import numpy as np
+
+    numbers = {op: number for number, op in enumerate(module.ops())}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return {"dtype": str(value.dtype), "shape": list(value.shape)}
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return value if isinstance(value, bool | int | float | str) or value is None else str(value)
+
+    ops = [
+        {
+            "id": number,
+            "op": op.opcode,
+            "name": op.loc.name,
+            "type": str(op.type),
+            "operands": [numbers[operand] for operand in op.operands],
+            "attributes": {name: plain(value) for name, value in op.attributes().items()},
+        }
+        for op, number in numbers.items()
+    ]
+    outputs = [{"name": output.name, "id": numbers[output.value]} for output in module.outputs]
+    return {"level": module.level, "name": module.name, "ops": ops, "outputs": outputs}
