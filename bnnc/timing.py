@@ -29,9 +29,7 @@ class Measured:
     peer: Measured | None = None
 
 
-def measure(
-    compiled: Compiled, inputs: Inputs, seconds: float, peer: Run | None = None
-) -> Measured:
+def measure(compiled: Run, inputs: Inputs, seconds: float, peer: Run | None = None) -> Measured:
     """Run for about `seconds`, the peer in turn with ours, so that both meet the same state of the machine."""
     for run in (compiled, peer):
         if run is not None:

@@ -72,7 +72,8 @@ def check(
 ) -> None:
     """Check a target against the reference.
 
-    They must give the same bits, on seeded or real inputs. With --vs the outputs are compared with another runtime's, within a tolerance; near-ties are exempt and counted.
+    They must give the same bits, on seeded or real inputs. With --vs the outputs are compared with another runtime's,
+    within a tolerance; near-ties are exempt and counted.
     """
     flags = dict(locals())
     with command("check", flags) as console:

@@ -121,18 +121,23 @@ class Console:
         """A line of data."""
         sys.stdout.write(text + "\n")
 
-    def table(self, columns: list[str], rows: list[list[str]], *, total: bool = False) -> None:
-        """A table on standard output; a column whose heading starts with `>` is right-aligned."""
+    def table(self, columns: list[str], rows: list[list[str]]) -> None:
+        """A table on standard output; a column whose heading starts with `>` is right-aligned. The last may wrap."""
         from rich import box
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
-        for place, row in enumerate(rows):
-            table.add_row(*row, end_section=total and place == len(rows) - 2)
-        target = self.data
-        target.print(table, width=max(target.width, 40) if target.is_terminal else 200, crop=False)
+        for place, column in enumerate(columns):
+            right, last = column.startswith(">"), place == len(columns) - 1
+            table.add_column(
+                column.lstrip(">"), justify="right" if right else "left", no_wrap=not last, overflow="fold"
+            )
+        for row in rows:
+            table.add_row(*row)
+        out = self.data
+        if not out.is_terminal:
+            out.width = 400  # in a file or a pipe nothing is cut or wrapped
+        out.print(table)
 
     def show(self, diagnostic: Diagnostic) -> None:
         """Remember a diagnostic for the JSON document, and write it for people (warnings not with `-q`)."""

@@ -55,7 +55,7 @@ MODEL, RUN, TARGET, LOOK = "Model", "Run", "Target", "Messages"
 
 Model = Annotated[
     str | None,
-    typer.Argument(help="The model file; `-` reads it from standard input.", show_default=False, metavar="[MODEL]"),
+    typer.Argument(help="The model file; `-` reads it from standard input.", show_default=False, metavar="MODEL"),
 ]
 Target = Annotated[str | None, _flag("--target", "-t", help="What to make it for.", rich_help_panel=TARGET)]
 Output = Annotated[str | None, _flag("--output", "-o", help="Where to write.", rich_help_panel=TARGET)]

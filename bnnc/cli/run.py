@@ -62,7 +62,8 @@ def run(
 ) -> None:
     """Run a model on data.
 
-    Prints the class and the scores, or the accuracy on a data set. With -o FILE.npz the outputs are written under the model's own names.
+    Prints the class and the scores, or the accuracy on a data set. With -o FILE.npz the outputs are written under the
+    model's own names.
     """
     flags = dict(locals())
     with command("run", flags) as console:
