@@ -326,7 +326,7 @@ class Node:
         return value
 
     def moved(self, value: Value, change: Callable[[Op], Op], axes: Sequence[int]) -> Value:
-        """`change` (a movement that keeps the rank) on the sample; it alters the lengths of the ONNX axes `axes` alone."""
+        """`change` (a movement that keeps the rank) on the sample; only the ONNX axes `axes` change length."""
         op = change(self.whole(value))
         shape = list(value.shape)
         for axis in axes:

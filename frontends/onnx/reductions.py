@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from bnnc.frontends.onnx.problems import batch_problem, malformed, unsupported
 from bnnc.frontends.onnx.values import FLOATS, Batch, Shape, Value, known
 from bnnc.ir import nn
 
-_WHOLE = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod}
+_WHOLE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod}
 
 
 def _remaining(value: Value, axes: Sequence[int], keepdims: bool) -> tuple[Shape, Batch | None]:
