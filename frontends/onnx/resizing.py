@@ -1,4 +1,7 @@
-"""Resize and Upsample by nearest neighbours: every output index picks one input index, worked out at import."""
+"""Resize and Upsample by nearest neighbours: every output index picks one input index, worked out at import.
+
+The places are computed in fp32, as runtimes do: where a place falls on a whole number, that decides.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,21 @@ from bnnc.frontends.onnx.picking import gathered
 from bnnc.frontends.onnx.problems import SHAPES, Problem, unsupported
 from bnnc.frontends.onnx.values import Value
 
-_PLACES: dict[str, Callable[[np.ndarray, int, int, float], np.ndarray]] = {
-    "half_pixel": lambda i, size, new, scale: (i + 0.5) / scale - 0.5,
-    "pytorch_half_pixel": lambda i, size, new, scale: (i + 0.5) / scale - 0.5 if new > 1 else np.zeros_like(i),
-    "align_corners": lambda i, size, new, scale: i * (size - 1) / (new - 1) if new > 1 else np.zeros_like(i),
+_HALF = np.float32(0.5)
+_PLACES: dict[str, Callable[[np.ndarray, int, int, np.float32], np.ndarray]] = {
+    "half_pixel": lambda i, size, new, scale: (i + _HALF) / scale - _HALF,
+    "pytorch_half_pixel": lambda i, size, new, scale: (i + _HALF) / scale - _HALF if new > 1 else np.zeros_like(i),
+    "align_corners": lambda i, size, new, scale: (
+        i * np.float32(size - 1) / np.float32(new - 1) if new > 1 else np.zeros_like(i)
+    ),
     "asymmetric": lambda i, size, new, scale: i / scale,
     "half_pixel_symmetric": lambda i, size, new, scale: (
-        (i + 0.5) / scale - 0.5 + (size / 2) * (1 - new / (scale * size))
+        (i + _HALF) / scale - _HALF + np.float32(size / 2) * (1 - np.float32(new) / (scale * np.float32(size)))
     ),
 }
 _NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "round_prefer_floor": lambda x: np.ceil(x - _HALF),
+    "round_prefer_ceil": lambda x: np.floor(x + _HALF),
     "floor": np.floor,
     "ceil": np.ceil,
 }
@@ -63,7 +69,7 @@ def _resize(node: Node) -> Value:
             continue
         if not 0 < new <= 2**24:
             raise Problem(SHAPES, f"resizes axis {axis} to {new}")
-        places = _NEAREST[how](_PLACES[where](np.arange(new, dtype=np.float64), size, new, scale))
+        places = _NEAREST[how](_PLACES[where](np.arange(new, dtype=np.float32), size, new, np.float32(scale)))
         x = gathered(node, x, axis, np.clip(places, 0, size - 1).astype(np.int64))
     return x
 
