@@ -30,7 +30,7 @@ class Plugin:
     package: str = ""
 
     def load(self) -> Any:
-        """An instance of it. Raises BnncError B0603 when it cannot be imported, or was made for another bnnc."""
+        """An instance of it. Raises BnncError B0611 when it cannot be imported, or was made for another bnnc."""
         module, _, attribute = self.path.partition(":")
         whose = f"`{self.name}` of the package {self.package}" if self.package else f"`{self.name}`"
         try:
@@ -40,7 +40,7 @@ class Plugin:
             raise
         except Exception as reason:
             raise error(
-                "B0603",
+                "B0611",
                 f"{whose} cannot be loaded: {type(reason).__name__}: {reason}",
                 notes=(f"it stands in {self.path}",),
                 helps=("bnnc targets says what does work",),
@@ -48,7 +48,7 @@ class Plugin:
             ) from reason
         if api != API_VERSION:
             raise error(
-                "B0603",
+                "B0611",
                 f"{whose} was made for version {api} of the plug-in interface; this is version {API_VERSION}",
                 helps=("install versions of the package and of bnnc that fit",),
                 exit_code=Exit.ENVIRONMENT,
@@ -69,7 +69,7 @@ def clashes(group: str) -> list[Diagnostic]:
     winners = plugins(group)
     return [
         Diagnostic(
-            "B0604",
+            "B0612",
             f"`{name}` of the package {plugin.package} is not used: "
             + (f"the package {winners[name].package}" if winners[name].package else "bnnc itself")
             + " has one of that name",
@@ -89,12 +89,12 @@ def _installed(group: str) -> list[tuple[str, Plugin]]:
 
 
 def backend(name: str) -> Backend:
-    """The backend of that name, loaded. Raises BnncError: B0601 for an unknown name, B0603 for a broken plug-in."""
+    """The backend of that name, loaded. Raises BnncError: B0601 for an unknown name, B0611 for a broken plug-in."""
     return cast(Backend, _named("bnnc.backends", name, "B0601", "target"))
 
 
 def frontend(name: str) -> Frontend:
-    """The frontend of that name, loaded. Raises BnncError: B0601 for an unknown name, B0603 for a broken plug-in."""
+    """The frontend of that name, loaded. Raises BnncError: B0601 for an unknown name, B0611 for a broken plug-in."""
     return cast(Frontend, _named("bnnc.frontends", name, "B0601", "frontend"))
 
 

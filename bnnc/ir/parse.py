@@ -75,10 +75,10 @@ class _Line:
 def parse_module(text: str, arrays: Mapping[str, np.ndarray], file: str = "module.ir") -> Module:
     """The module that prints as `text` and has these arrays by digest.
 
-    Raises BnncError B0413 with the line for text that is not a module.
+    Raises BnncError B0423 with the line for text that is not a module.
     """
     if len(text) > MAX_TEXT:
-        raise error("B0413", f"`{file}` is larger than a module can be ({len(text)} characters)")
+        raise error("B0423", f"`{file}` is larger than a module can be ({len(text)} characters)")
     parser = _Parser(arrays)
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("//"):
@@ -100,7 +100,7 @@ def parse_module(text: str, arrays: Mapping[str, np.ndarray], file: str = "modul
 
 def _wrong(text: str, file: str, line: int) -> BnncError:
     place = Location(file=file, line=line, column=1 if line else 0)
-    return error("B0413", f"`{file}` is not a module of bnnc: {text}", places=(place,))
+    return error("B0423", f"`{file}` is not a module of bnnc: {text}", places=(place,))
 
 
 class _Parser:

@@ -73,8 +73,8 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
 
 
 def loads(data: bytes, file: str = "model.bnnm") -> Module:
-    """The module in a container. Raises BnncError: B0410 not a container, B0411 another version, B0412 damaged,
-    B0413 its module.ir is wrong."""
+    """The module in a container. Raises BnncError: B0420 not a container, B0421 another version, B0422 damaged,
+    B0423 its module.ir is wrong."""
     return load_container(data, file).module
 
 
@@ -109,16 +109,16 @@ def load_container(data: bytes, file: str = "model.bnnm") -> Container:
     try:
         verify(module)
     except BnncError as fault:
-        raise error("B0413", f"`{file}` is not a module of bnnc: {fault.diagnostics[0].message}") from None
+        raise error("B0423", f"`{file}` is not a module of bnnc: {fault.diagnostics[0].message}") from None
     return Container(module, extra)
 
 
 def _not_a_container(file: str, reason: str) -> BnncError:
-    return error("B0410", f"`{file}` is not a .bnnm file: {reason}", helps=(_HELP,))
+    return error("B0420", f"`{file}` is not a .bnnm file: {reason}", helps=(_HELP,))
 
 
 def _damaged(file: str, reason: str) -> BnncError:
-    return error("B0412", f"`{file}` is damaged: {reason}", helps=(_HELP,))
+    return error("B0422", f"`{file}` is damaged: {reason}", helps=(_HELP,))
 
 
 def _checked_members(data: bytes, file: str) -> dict[str, bytes]:
@@ -147,7 +147,7 @@ def _meta(content: bytes, file: str) -> dict[str, object]:
     if type(version) is not int or version != VERSION:
         newer = isinstance(version, int) and version > VERSION
         help_text = "update bnnc: pip install -U bnnc" if newer else _HELP
-        raise error("B0411", f"`{file}` has format version {version}; this bnnc reads {VERSION}", helps=(help_text,))
+        raise error("B0421", f"`{file}` has format version {version}; this bnnc reads {VERSION}", helps=(help_text,))
     return meta
 
 

@@ -20,15 +20,15 @@ class Frontend:
     api: ClassVar[int] = API_VERSION
 
     def load(self, path: Path, options: ImportOptions) -> Module:
-        """The module in the file. Raises BnncError: B0410 to B0413 for a bad file, B0415 for options that would change
-        it, B0416 where it cannot be read."""
+        """The module in the file. Raises BnncError: B0420 to B0423 for a bad file, B0425 for options that would change
+        it, B0407 where it cannot be read."""
         try:
             size = path.stat().st_size
             if size > MAX_BYTES:
-                raise error("B0410", f"`{path.name}` is not a .bnnm file: {size} bytes are too many")
+                raise error("B0420", f"`{path.name}` is not a .bnnm file: {size} bytes are too many")
             data = path.read_bytes()
         except OSError as fault:
-            raise error("B0416", f"cannot read `{path}`: {fault.strerror or fault}") from None
+            raise error("B0407", f"cannot read `{path}`: {fault.strerror or fault}") from None
         module = loads(data, path.name)
         _check_options(module, options, path.name)
         return module
@@ -37,7 +37,7 @@ class Frontend:
 def _check_options(module: Module, options: ImportOptions, file: str) -> None:
     if options.pixels:
         raise error(
-            "B0415",
+            "B0425",
             f"`--pixels` cannot be added to `{file}`: its inputs are already fixed",
             helps=("give --pixels when the ONNX model is compiled",),
         )
@@ -46,7 +46,7 @@ def _check_options(module: Module, options: ImportOptions, file: str) -> None:
         if shapes.get(name) != tuple(shape[1:]):
             listed = ", ".join(f"{known}=1,{','.join(map(str, fixed))}" for known, fixed in shapes.items())
             raise error(
-                "B0415",
+                "B0425",
                 f"`--shape {name}={','.join(map(str, shape))}` does not fit `{file}`: its shapes are fixed",
                 notes=(f"inputs: {listed}",),
             )
