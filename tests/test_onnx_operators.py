@@ -36,25 +36,11 @@ def case(name: str, made: onnx.ModelProto) -> None:
     CASES[name] = made
 
 
-for op_type in [
-    "Neg",
-    "Abs",
-    "Sign",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Exp",
-    "Sigmoid",
-    "Tanh",
-    "Erf",
-    "Relu",
-    "Softplus",
-    "Softsign",
-    "Elu",
-    "Selu",
-    "Celu",
-    "HardSigmoid",
-]:
+UNARY = (
+    "Neg Abs Sign Floor Ceil Round Exp Sigmoid Tanh Erf Relu Softplus Softsign Elu Selu Celu HardSigmoid "
+    "HardSwish LeakyRelu ThresholdedRelu Mish Shrink Identity Reciprocal IsNaN IsInf LogSoftmax"
+)
+for op_type in UNARY.split():
     case(op_type, one(op_type, FLAT, opset=18))
 case("LeakyRelu alpha", one("LeakyRelu", FLAT, alpha=0.3))
 case("Elu alpha", one("Elu", FLAT, alpha=0.3))

@@ -69,8 +69,8 @@ def import_model(model: onnx.ModelProto, path: Path, options: ImportOptions) -> 
     try:
         return Walk(model, path, options, inputs, stand_in(model, inputs), symbolic=True).module()
     except BnncError as first:
-        # The inputs may say `any batch` while the nodes inside insist on the exporter's example.
-        if all(diagnostic.code not in ("B0301", "B0405", "B0408") for diagnostic in first.diagnostics):
+        # The inputs may say `any batch` while shapes inside insist on the exporter's example of one sample.
+        if any(diagnostic.code != SHAPES for diagnostic in first.diagnostics):
             raise
         try:
             return Walk(model, path, options, inputs, 1, symbolic=False).module()
