@@ -92,6 +92,8 @@ def _compile(found: Model, chosen: Config, console: Console, started: float, *, 
         f"{size(facts.memory['weight_bytes'])} of weights",
     )
     check_budgets(facts.memory, chosen)
+    if artifact.facts.get("note"):
+        console.note(str(artifact.facts["note"]))
     checked = _check(found, bits, chosen, console)
     files = {**artifact.files, "facts.json": facts.as_bytes()}
     if dry_run:

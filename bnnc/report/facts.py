@@ -12,6 +12,9 @@ from typing import Any
 from bnnc import __version__
 
 
+SAID_ELSEWHERE = ("arena_bytes", "weight_bytes", "note")
+
+
 @dataclass(frozen=True)
 class Layer:
     """A layer that does arithmetic. `why` says why it was left float; it is None for a packed one."""
@@ -59,7 +62,7 @@ class Facts:
             "options": dict(self.options),
             "memory": dict(self.memory),
             "layers": [asdict(layer) for layer in self.layers],
-            **{key: value for key, value in sorted(self.more.items()) if key not in ("arena_bytes", "weight_bytes")},
+            **{key: value for key, value in sorted(self.more.items()) if key not in SAID_ELSEWHERE},
         }
         return (json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n").encode()
 

@@ -1,0 +1,1 @@
+"""Algorithms, each written once as a builder of «loop» functions."""
