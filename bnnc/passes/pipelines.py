@@ -11,6 +11,7 @@ from bnnc.passes.manager import Observer, Pass, run_passes
 from bnnc.passes.padding import join_padding
 from bnnc.passes.pools import pool_bits_last, pool_integers_first
 from bnnc.passes.report import layers
+from bnnc.passes.reshapes import sink_reshapes
 from bnnc.passes.tabulation import tabulate_regions
 from bnnc.passes.transposes import cancel_transposes
 
@@ -19,6 +20,7 @@ MEANING: tuple[Pass, ...] = (
     Pass("constants", "evaluate everything that depends on constants alone", fold_constants),
     Pass("canonical", "one spelling for each thing", canonicalise, exact=False),
     Pass("transposes", "cancel transposes: channels first everywhere", cancel_transposes, exact=False),
+    Pass("reshapes", "reshapes sink behind elementwise ops", sink_reshapes, exact=False),
     Pass("constants-again", "evaluate what the last passes made constant", fold_constants),
     Pass("compress-again", "shrink what the last passes made constant", compress_constants),
     Pass("layers", "write binary and low-bit layers on integers, scales behind them", integer_layers, exact=False),
