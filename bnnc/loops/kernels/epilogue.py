@@ -9,11 +9,13 @@ import numpy as np
 
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
+    F32,
     I32,
     Buffer,
     Convert,
     Expression,
     Extract,
+    Scalar,
     compare,
     constant,
     constant_buffer,
@@ -29,13 +31,15 @@ from bnnc.loops.layout import WORD, Elements, Packed
 class Sums:
     """What the registers of a tile hold: for output channel o at pixel p, the sum is base[class(p), o] + scale * r.
 
-    base: int64 [border classes, channels of the plan]; scale is not 0.
+    Integers: base is int64 [border classes, channels of the plan]; scale is not 0. Floats (`element` F32): scale is 1,
+    and base the bias, float32 [1, channels of the plan], added last; or None.
     """
 
     name: str
-    base: np.ndarray
+    base: np.ndarray | None
     scale: int
     borders: Borders
+    element: Scalar = I32
 
 
 class Epilogue(Protocol):
@@ -53,8 +57,8 @@ class Epilogue(Protocol):
         ...
 
 
-class StoreIntegers:
-    """The sums themselves, one element a channel, in the element type of the layout (i8, i16 or i32)."""
+class StoreSums:
+    """The sums themselves, one element a channel, in the element type of the layout: i8, i16 or i32, or f32."""
 
     packed = False
 
@@ -63,28 +67,28 @@ class StoreIntegers:
 
     def declare(self, b: Builder, plan: Plan, sums: Sums) -> None:
         self._output = b.parameter("y", self.layout.element, self.layout.length, access="write")
-        self._scale = sums.scale
+        self._sums = sums
         self._rows = ClassRows(f"{sums.name}_base", sums.borders, plan.channels)
-        self._base = _table(f"{sums.name}_base", sums.base, "constant part of each sum")
-        self._plain = not sums.base.any()
+        self._base = _base(sums)
 
     def finish(self, b: Builder, tile: Tile, results: list[list[Expression]]) -> None:
-        lanes, element = tile.plan.lanes, self.layout.element
-        type_ = tile.type_of(I32)
+        lanes, sums = tile.plan.lanes, self._sums
+        type_, narrow = tile.type_of(sums.element), tile.type_of(self.layout.element)
         for (row, column), pixel in zip(tile.pixels, results, strict=True):
             start = self._rows.start(b, tile, row, column)
             place = b.let(pixel_index(self.layout, tile.y + row, tile.x + column) + tile.channel, "place")
             for n, r in enumerate(pixel):
-                value = r * self._scale
-                if not self._plain:
-                    value = load(self._base, start + tile.channel + n * lanes, type_) + value
-                if element != I32:
-                    value = Convert("trunc", value, tile.type_of(element))
-                if n + 1 < len(pixel) or not tile.part.spare:
+                value = r if sums.scale == 1 else r * sums.scale
+                if self._base is not None:
+                    value = value + load(self._base, start + tile.channel + n * lanes, type_)
+                if narrow != type_:
+                    value = Convert("trunc", value, narrow)
+                real = min(lanes, max(0, (len(pixel) - n) * lanes - tile.part.spare))
+                if real == lanes:
                     b.store(self._output, place + n * lanes, value)
                     continue
                 value = b.let(value, "last")
-                for lane in range(lanes - tile.part.spare):
+                for lane in range(real):
                     b.store(self._output, place + (n * lanes + lane), Extract(value, lane))
 
 
@@ -99,10 +103,11 @@ class StepToPlanes:
     packed = True
 
     def __init__(self, layout: Packed, thresholds: np.ndarray, values: np.ndarray) -> None:
-        """thresholds int [C or 1, n], ascending; values int [C or 1, n + 1], which the planes must be able to hold."""
+        """thresholds int, or float32 for float sums, [C or 1, n], ascending; values int [C or 1, n + 1], which the
+        planes must be able to hold."""
         self.layout = layout
         rows = layout.channels
-        self.thresholds = np.broadcast_to(thresholds, (rows, thresholds.shape[1])).astype(np.int64)
+        self.thresholds = np.broadcast_to(thresholds, (rows, thresholds.shape[1]))
         self.values = np.broadcast_to(values, (rows, values.shape[1])).astype(np.int64)
 
     def declare(self, b: Builder, plan: Plan, sums: Sums) -> None:
@@ -125,52 +130,65 @@ class StepToPlanes:
             for p in range(len(self.layout.planes))
         ]
         self._used = sorted({i for _, i in self._masks})
-        # sum >= t, sum = base + scale * r
-        room = np.pad(self.thresholds, ((0, spare), (0, 0)), constant_values=2**40)[None] - sums.base[:, :, None]
-        self._rising = sums.scale > 0
-        limits = -(-room // sums.scale) if self._rising else room // sums.scale
-        table = np.clip(limits, -(2**31), 2**31 - 1).transpose(0, 2, 1)
+        self._element, self._base, self._rising = sums.element, None, sums.scale > 0
+        if sums.element == F32:
+            self._base = _base(sums)
+            table = np.pad(self.thresholds, ((0, spare), (0, 0)), constant_values=np.inf).astype(np.float32).T
+        else:
+            # sum >= t, where sum = base + scale * r; spare channels never get there.
+            assert sums.base is not None
+            wide = np.pad(self.thresholds.astype(np.int64), ((0, spare), (0, 0)), constant_values=2**40)
+            distance = wide[None] - sums.base[:, :, None]
+            limits = -(-distance // sums.scale) if self._rising else distance // sums.scale
+            table = np.clip(limits, -(2**31), 2**31 - 1).transpose(0, 2, 1).astype(np.int32)
         self._rows = ClassRows(f"{name}_threshold", sums.borders, count * plan.channels)
-        self._table = _table(f"{name}_threshold", table, "[border class][threshold][channel]")
+        self._table = constant_buffer(f"{name}_threshold", table, "[border class][threshold][channel]")
 
     def finish(self, b: Builder, tile: Tile, results: list[list[Expression]]) -> None:
-        lanes, planes = tile.plan.lanes, len(self.layout.planes)
-        type_ = tile.type_of(I32)
-        per_word = max(1, WORD // lanes)
-        words = tile.part.vectors // per_word
-        first_word = b.let(_word_of(tile), "word")
-        shared: dict[tuple[int, int], Expression] = {}
+        lanes, words = tile.plan.lanes, tile.part.vectors * tile.plan.lanes // WORD
+        type_ = tile.type_of(self._element)
+        first = b.let(_word_of(tile), "word")
+        shared: dict[int, Expression] = {}
+
+        def limit(start: Expression, i: int, n: int) -> Expression:
+            where = start + (i * tile.plan.channels + n * lanes)
+            if not self._rows.constant:
+                return load(self._table, where, type_)
+            key = i * tile.part.vectors + n
+            if key not in shared:
+                shared[key] = b.let(load(self._table, where, type_), "limit")
+            return shared[key]
+
         for (row, column), pixel in zip(tile.pixels, results, strict=True):
             start = self._rows.start(b, tile, row, column) + tile.channel
-            place = b.let(pixel_index(self.layout, tile.y + row, tile.x + column) + first_word, "place")
+            place = b.let(pixel_index(self.layout, tile.y + row, tile.x + column) + first, "place")
+            if self._base is not None:
+                biases = (load(self._base, tile.channel + n * lanes, type_) for n in range(len(pixel)))
+                pixel = [b.let(r + bias, "sum") for r, bias in zip(pixel, biases, strict=True)]
             for w in range(words):
+                vectors = range(w * WORD // lanes, (w + 1) * WORD // lanes)
                 reached = {}
                 for i in self._used:
-                    flags = []
-                    for n in range(w * per_word, (w + 1) * per_word):
-                        if self._rows.constant:
-                            limit = shared.get((n, i))
-                            if limit is None:
-                                where = start + (i * tile.plan.channels + n * lanes)
-                                limit = shared[n, i] = b.let(load(self._table, where, type_), "limit")
-                        else:
-                            limit = load(self._table, start + (i * tile.plan.channels + n * lanes), type_)
-                        flags.append(compare("ge" if self._rising else "le", pixel[n], limit))
-                    reached[i] = b.let(pack(tuple(flags)), "reached")
-                for p in range(planes):
-                    word: Expression | None = None
-                    for i in self._used:
-                        if (p, i) in self._masks:
-                            mask = self._masks[p, i]
-                            part = reached[i] if mask is None else reached[i] & load(mask, first_word + w)
-                            word = part if word is None else word ^ part
-                    begin = self._starts[p]
-                    if begin is not None:
-                        base = load(begin, first_word + w)
-                        word = base if word is None else word ^ base
-                    b.store(
-                        self._output, place + (p * self.layout.words + w), constant(0, I32) if word is None else word
-                    )
+                    verb = "ge" if self._rising else "le"
+                    flags = tuple(compare(verb, pixel[n], limit(start, i, n)) for n in vectors)
+                    reached[i] = b.let(pack(flags), "reached")
+                for p in range(len(self.layout.planes)):
+                    b.store(self._output, place + (p * self.layout.words + w), self._word(p, reached, first + w))
+
+    def _word(self, p: int, reached: dict[int, Expression], word: Expression) -> Expression:
+        """32 bits of plane p: its bits below all thresholds, flipped by the thresholds that were reached."""
+        parts: list[Expression] = []
+        for i in self._used:
+            if (p, i) in self._masks:
+                mask = self._masks[p, i]
+                parts.append(reached[i] if mask is None else reached[i] & load(mask, word))
+        begin = self._starts[p]
+        if begin is not None:
+            parts.append(load(begin, word))
+        result: Expression = parts[0] if parts else constant(0, I32)
+        for part in parts[1:]:
+            result = result ^ part
+        return result
 
 
 def _word_of(tile: Tile) -> Expression:
@@ -181,8 +199,12 @@ def _word_of(tile: Tile) -> Expression:
     return tile.block * size + first
 
 
-def _table(name: str, values: np.ndarray, comment: str) -> Buffer:
-    return constant_buffer(name, values.astype(np.int32), comment)
+def _base(sums: Sums) -> Buffer | None:
+    """The constant part of the sums, or nothing where there is none (a float bias of 0 still turns -0 into +0)."""
+    if sums.base is None or (sums.element == I32 and not sums.base.any()):
+        return None
+    values = sums.base.astype(np.int32 if sums.element == I32 else np.float32)
+    return constant_buffer(f"{sums.name}_base", values, "[border class][channel] the constant part of each sum")
 
 
 def _words(name: str, bits: np.ndarray) -> Buffer:

@@ -10,6 +10,7 @@ Activations come as bit planes u_p with x = Σ c_p u_p, and c is the layout's `p
 * trits x ternary:       pop(z & m) - 2 pop((s ^ n) & z & m)
 * planes x ±1:           Σ_p c_p (pop(u_p) - 2 pop(u_p & n)),  the first sum once a pixel
 * planes x planes:       Σ_pq c_p d_q pop(u_p & v_q),          weights in two's complement
+* bits x planes:         2 Σ_q d_q pop(u & v_q) - Σ w
 
 Different coefficients need no second set of accumulators and no shift in the inner loop: the terms run in passes from
 the largest coefficient down, and between passes the accumulators are multiplied by the ratio (Horner's rule).
@@ -102,9 +103,9 @@ class Form:
 
     def base(self, weights: np.ndarray) -> np.ndarray:
         """int64 [O]: the constant part of each output, for weights [O, …] when all taps are inside."""
-        rows = np.abs(weights.reshape(len(weights), -1).astype(np.int64))
-        total: np.ndarray = rows.sum(1)
-        return total if self.sign_bits else np.zeros_like(total)
+        rows = weights.reshape(len(weights), -1).astype(np.int64)
+        total: np.ndarray = np.abs(rows).sum(1) if self.sign_bits else self.halo_value * rows.sum(1)
+        return total
 
 
 def choose_form(planes: Planes, weights: np.ndarray, real: np.ndarray | None = None) -> Form:
@@ -119,8 +120,6 @@ def choose_form(planes: Planes, weights: np.ndarray, real: np.ndarray | None = N
     if planes == BIT and small:
         term = Term(1, differ=(0, 0), weight=None if signs else 1)
         return Form((Pass(1, (term,)),), -2, -1, masked=not signs, sign_bits=True)
-    if planes == BIT:
-        raise ValueError("bits meet weights beyond -1..1 as trits, or as integers")
     if planes == TRIT and signs:
         term = Term(1, differ=(1, 0), activation=0)
         return Form((Pass(1, (term,), ((1, 0),)),), 1, 0, pixel_sum=True)
@@ -133,13 +132,15 @@ def choose_form(planes: Planes, weights: np.ndarray, real: np.ndarray | None = N
         passes, scale = _horner(products, pixel)
         return Form(passes, scale, 0, pixel_sum=True)
     rows = twos_complement(low, high)
+    # A bit is 2u - 1.
+    factors, offset = ((2,), -1) if planes == BIT else (planes, 0)
     products = [
         (c * d, Term(1 if c * d > 0 else -1, activation=p, weight=q))
-        for p, c in enumerate(planes)
+        for p, c in enumerate(factors)
         for q, d in enumerate(rows)
     ]
     passes, scale = _horner(products, {})
-    return Form(passes, scale, 0, weights=rows)
+    return Form(passes, scale, offset, weights=rows)
 
 
 def _horner(products: list[tuple[int, Term]], pixel: dict[int, tuple[int, int]]) -> tuple[tuple[Pass, ...], int]:

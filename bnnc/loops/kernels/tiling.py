@@ -69,7 +69,7 @@ def pixel_index(image: Layout, y: Expression, x: Expression) -> Expression:
 class Part:
     """`blocks` equal blocks of `vectors` vectors, from vector `first` on; tiles of rows x columns pixels.
 
-    `spare`: so many lanes of its last vector are no output channel; then there is only one block.
+    `spare`: so many lanes at its end are no output channel; then there is only one block.
     """
 
     first: int
@@ -100,25 +100,31 @@ class Plan:
         return self.vectors * self.lanes
 
 
-def make_plan(machine: Machine, channels: int, height: int, width: int, packed: bool, lanes: int = 0) -> Plan:
-    """Tiles for the machine's registers. `packed`: the epilogue writes whole words of 32 output channels."""
+def make_plan(
+    machine: Machine, channels: int, height: int, width: int, packed: bool, lanes: int = 0, apart: bool = False
+) -> Plan:
+    """Tiles for the machine's registers. `packed`: the epilogue writes whole words of 32 output channels.
+
+    `lanes`: of a vector, where not the machine's. `apart`: spare channels get a block of their own even when they would
+    do no harm in the output.
+    """
     lanes = lanes or machine.lanes
     granule = max(1, WORD // lanes) if packed else 1
     vectors = -(-channels // (lanes * granule)) * granule
     registers = 28 if machine.vector_registers >= 32 else 12
     widest = 8 if height * width == 1 else 4
     count = max(granule, min(vectors, widest // granule * granule))
-    spare = 0 if packed else vectors * lanes - channels
+    spare = vectors * lanes - channels
     parts = []
     done = 0
     while done < vectors:
         size = min(count, vectors - done)
         blocks = (vectors - done) // size
         last = done + size * blocks == vectors
-        if last and spare and blocks > 1:
+        if last and spare and blocks > 1 and (not packed or apart):
             blocks, last = blocks - 1, False
         rows, columns = _tile(height, width, max(1, registers // size))
-        parts.append(Part(done, size, blocks, rows, columns, spare if last else 0))
+        parts.append(Part(done, size, blocks, rows, columns, spare if last and blocks == 1 else 0))
         done += size * blocks
     return Plan(lanes, height, width, tuple(parts))
 
