@@ -18,6 +18,8 @@ def sink_reshapes(module: Module) -> Module:
 
 
 def _sink(op: Op) -> Op:
+    if isinstance(op, move.Reshape) and isinstance(op.x, move.Reshape):
+        return op.x.x if op.x.x.type.shape == op.shape else move.Reshape(op.x.x, op.shape, loc=op.loc)
     if isinstance(op, nn.MultiThreshold) and isinstance(op.x, move.Reshape):
         inner = op.x.x
         same_channels = inner.type.shape[:1] == op.type.shape[:1] and _same_long_axes(inner.type.shape, op.type.shape)
