@@ -1,0 +1,58 @@
+"""Writes the halo around an image: once, where the memory plan keeps it, since no other kernel touches it."""
+
+from __future__ import annotations
+
+from bnnc.ir.location import Location
+from bnnc.loops.builder import Builder
+from bnnc.loops.ir import Buffer, Expression, Function, Operand, constant, vector_of
+from bnnc.loops.kernels.numbers import planes_of
+from bnnc.loops.kernels.strips import strips
+from bnnc.loops.layout import WORD, Layout, Packed
+
+
+def fill_halo(name: str, loc: Location, layout: Layout, lanes: int = 1) -> Function:
+    """NAME(target): the halo's value into every pixel of the halo, and nothing else.
+
+    In packed bits a value of 0 is written as -1 (all planes 0: whoever reads them corrects it); bits above the last
+    channel stay 0.
+    """
+    halo = layout.halo
+    b = Builder(name, f"halo of {halo.value}", loc)
+    y = b.parameter("target", layout.element, layout.length, access="write")
+    pattern = _pattern(layout)
+    inside, between = layout.width * layout.pixel, (halo.left + halo.right) * layout.pixel
+    # The right border of a row and the left border of the next are neighbours.
+    _fill(b, y, 0, layout.origin, pattern, lanes)
+    with b.loop(layout.height - 1, "y") as row:
+        _fill(b, y, row * layout.row + (layout.origin + inside), between, pattern, lanes)
+    end = layout.origin + (layout.height - 1) * layout.row + inside
+    _fill(b, y, end, layout.length - end, pattern, lanes)
+    return b.function()
+
+
+def _pattern(layout: Layout) -> list[int | float]:
+    """The elements of one pixel; a single one if they are all the same."""
+    value = layout.halo.value
+    if not isinstance(layout, Packed):
+        return [value]
+    spare = layout.words * WORD - layout.channels
+    words: list[int | float] = []
+    for bit in planes_of(value, layout.planes):
+        last = (1 << (WORD - spare)) - 1
+        words += [*[-1] * (layout.words - 1), last] if bit else [0] * layout.words
+    return [word - (1 << WORD) if word >= 1 << (WORD - 1) else word for word in words]
+
+
+def _fill(b: Builder, y: Buffer, first: Operand, count: int, pattern: list[int | float], lanes: int) -> None:
+    if not count:
+        return
+    start = first if isinstance(first, Expression) else constant(first, b.index)
+    start = b.let(start, "start")
+    if len(set(pattern)) == 1:
+        for index, width in strips(b, count, lanes):
+            b.store(y, start + index, constant(pattern[0], vector_of(y.element, width)))
+        return
+    with b.loop(count // len(pattern), "pixel") as pixel:
+        place = b.let(start + pixel * len(pattern), "place")
+        for position, word in enumerate(pattern):
+            b.store(y, place + position, constant(word, y.element))
