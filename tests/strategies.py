@@ -86,7 +86,7 @@ class Growth:
         values = self.rng.standard_normal(shape)
         if self.flag():
             values = np.rint(values * 2)
-        return nn.Constant(values=(np.abs(values) + 0.5 if positive else values).astype(np.float32))
+        return nn.Constant(values=np.asarray(np.abs(values) + 0.5 if positive else values, np.float32))
 
     def window(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         """Kernel, strides, pads and dilations of which most fit an input of these sizes."""

@@ -32,7 +32,8 @@ class Op:
     def __post_init__(self) -> None:
         for name, value in self.attributes().items():
             if isinstance(value, np.ndarray):
-                frozen = np.ascontiguousarray(value) if value.flags.writeable else value
+                # Not ascontiguousarray for all: it would make a scalar a list of one.
+                frozen = value if value.flags.c_contiguous else np.ascontiguousarray(value)
                 frozen.flags.writeable = False
                 object.__setattr__(self, name, frozen)
         object.__setattr__(self, "type", self.infer())
