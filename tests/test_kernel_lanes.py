@@ -16,7 +16,7 @@ from bnnc.loops.kernels.lanes import lane_conv
 from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Halo, Packed
 from bnnc.loops.machine import Machine
-from bnnc.reference.loop import fused
+from bnnc.reference.numerics import fma
 from tests.kernels import convolve, run_interpreted, run_native
 from tests.packing import put, take
 
@@ -78,7 +78,7 @@ def float_convolve(
                         at = ox * window.strides[1] + kx * window.dilations[1] - window.pads[1]
                         if 0 <= y < x.shape[1] and 0 <= at < x.shape[2]:
                             first = np.arange(outputs) // (outputs // groups) * inputs
-                            result[:, oy, ox] = fused(weights[:, c, ky, kx], x[first + c, y, at], result[:, oy, ox])
+                            result[:, oy, ox] = fma(weights[:, c, ky, kx], x[first + c, y, at], result[:, oy, ox])
     return result if bias is None else result + bias[:, None, None]
 
 

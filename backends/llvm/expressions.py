@@ -148,6 +148,8 @@ class ExpressionPrinter:
                 return self.emit(f"{_CONVERT[kind]} {type_text(operand.type)} {value} to {type_text(of)}")
             case Splat(operand, of):
                 inner = self.value(operand)
+                if of.lanes == 1:
+                    return inner
                 single = self.emit(f"insertelement {type_text(of)} poison, {type_text(operand.type)} {inner}, i64 0")
                 zeros = f"<{of.lanes} x i32> zeroinitializer"
                 return self.emit(f"shufflevector {type_text(of)} {single}, {type_text(of)} poison, {zeros}")

@@ -45,6 +45,7 @@ from bnnc.loops.ir import (
     Variable,
     While,
 )
+from bnnc.reference.numerics import fma
 
 Value = np.ndarray[Any, np.dtype[Any]]
 _POISON = 0xA5
@@ -56,10 +57,11 @@ class LoopError(Exception):
 
 @dataclass(frozen=True)
 class _Memory:
-    """A buffer at run time: elements from `start` on. Addresses count from a multiple of 64."""
+    """A buffer at run time: `room` elements from `start` on. Addresses count from a multiple of 64."""
 
     elements: Value
     start: int
+    room: int
     writable: bool
 
 
@@ -71,14 +73,15 @@ def run_program(program: Program, inputs: Sequence[np.ndarray], samples: int) ->
         elements = np.ascontiguousarray(array).reshape(-1).view(NUMPY[buffer.element])
         if elements.size != buffer.length * samples:
             raise LoopError(f"input {buffer.name} has {elements.size} elements, not {buffer.length} x {samples}")
-        arguments.append(_Memory(elements, 0, writable=False))
+        arguments.append(_Memory(elements, 0, elements.size, writable=False))
     outputs: list[np.ndarray] = []
     for buffer in program.outputs:
         poisoned = np.full(buffer.length * samples * buffer.element.bytes, _POISON, np.uint8)
         outputs.append(poisoned.view(NUMPY[buffer.element]))
-        arguments.append(_Memory(outputs[-1], 0, writable=True))
+        arguments.append(_Memory(outputs[-1], 0, outputs[-1].size, writable=True))
     arguments.append(np.array([samples], np.int64))
-    _Frame(arena).run(program.entry, arguments)
+    with np.errstate(all="ignore"):
+        _Frame(arena).run(program.entry, arguments)
     return outputs
 
 
@@ -132,7 +135,7 @@ class _Frame:
                 continue
             assert isinstance(parameter, Buffer)
             memory, first = self._place(argument.buffer, argument.index, parameter.length, parameter.alignment)
-            passed.append(_Memory(memory.elements, first, memory.writable))
+            passed.append(_Memory(memory.elements, first, parameter.length, memory.writable))
         _Frame(self._arena).run(callee, passed)
 
     def _find(self, buffer: Buffer) -> _Memory:
@@ -140,12 +143,12 @@ class _Frame:
         if found is None:
             if buffer.space == "constant":
                 assert buffer.data is not None
-                found = _Memory(buffer.data, 0, writable=False)
+                found = _Memory(buffer.data, 0, buffer.length, writable=False)
             elif buffer.space == "arena":
                 if buffer.offset + buffer.bytes > self._arena.size:
                     raise LoopError(f"{buffer.name} ends beyond the arena")
                 part = self._arena[buffer.offset : buffer.offset + buffer.bytes]
-                found = _Memory(part.view(NUMPY[buffer.element]), 0, writable=True)
+                found = _Memory(part.view(NUMPY[buffer.element]), 0, buffer.length, writable=True)
             else:
                 raise LoopError(f"{buffer.name} is not a parameter here")
             self._memory[buffer] = found
@@ -155,10 +158,8 @@ class _Frame:
         """Where buffer[index : index + count] lies, checked."""
         memory, number = self._find(buffer), int(self.value(index)[0])
         first = memory.start + number
-        samples = buffer.space == "parameter" and memory.start == 0 and memory.elements.size > buffer.length
-        room = memory.elements.size - memory.start if samples else buffer.length
-        if number < 0 or number + count > room or first + count > memory.elements.size:
-            raise LoopError(f"{buffer.name}[{number} : {number + count}] leaves its {buffer.length} elements")
+        if number < 0 or number + count > memory.room:
+            raise LoopError(f"{buffer.name}[{number} : {number + count}] leaves its {memory.room} elements")
         address = first * buffer.element.bytes + (buffer.offset if buffer.space == "arena" else 0)
         if alignment and address % alignment:
             raise LoopError(f"{buffer.name}[{number}] is not aligned to {alignment} bytes")
@@ -183,7 +184,7 @@ class _Frame:
             case Select(condition, yes, no):
                 return np.where(self.value(condition), self.value(yes), self.value(no))
             case Fma(left, right, addend):
-                return fused(self.value(left), self.value(right), self.value(addend))
+                return fma(self.value(left), self.value(right), self.value(addend))
             case Convert(kind, operand, of):
                 return _convert(kind, self.value(operand), of.element)
             case Splat(operand, of):
@@ -200,10 +201,10 @@ class _Frame:
                 word = int(self.value(operand)[0])
                 return np.array([word >> lane & 1 for lane in range(lanes)], np.bool_)
             case Reduce(operator, operand):
-                values = self.value(operand)
-                result = values[:1]
-                for lane in range(1, values.size):
-                    result = _binary(operator, result, values[lane : lane + 1])
+                every = self.value(operand)
+                result = every[:1]
+                for lane in range(1, every.size):
+                    result = _binary(operator, result, every[lane : lane + 1])
                 return result
         raise LoopError(f"no meaning for {type(expression).__name__}")
 
@@ -224,7 +225,8 @@ def _popcount(values: Value) -> Value:
 def _unary(operator: str, values: Value, element: Scalar) -> Value:
     if element == F32:
         if operator == "truncate":
-            return np.trunc(values)
+            whole: Value = np.trunc(values)
+            return whole
         made: Value = {
             "neg": np.negative,
             "abs": np.abs,
@@ -248,44 +250,43 @@ def _unary(operator: str, values: Value, element: Scalar) -> Value:
 
 
 def _binary(operator: str, a: Value, b: Value) -> Value:
-    with np.errstate(all="ignore"):
-        match operator:
-            case "add":
-                return a + b
-            case "sub":
-                return a - b
-            case "mul":
-                return a * b
-            case "and":
-                return a & b
-            case "or":
-                return a | b
-            case "xor":
-                return a ^ b
-            case "shl":
-                return a << b
-            case "ashr":
-                return a >> b
-            case "lshr":
-                return (_unsigned(a) >> _unsigned(b)).view(a.dtype)
-            case "min":
-                return np.where(b < a, b, a)
-            case "max":
-                return np.where(b > a, b, a)
-            case "umin" | "umax":
-                smaller = _unsigned(b) < _unsigned(a)
-                return np.where(smaller == (operator == "umin"), b, a)
-            case "udiv":
-                return (_unsigned(a) // _unsigned(b)).view(a.dtype)
-            case "urem":
-                return (_unsigned(a) % _unsigned(b)).view(a.dtype)
-            case "div" if a.dtype == np.float32:
-                return a / b
-            case "div":
-                down = a // b
-                return np.where((down < 0) & (down * b != a), down + 1, down).astype(a.dtype)
-            case "rem":
-                return np.fmod(a, b)
+    match operator:
+        case "add":
+            return a + b
+        case "sub":
+            return a - b
+        case "mul":
+            return a * b
+        case "and":
+            return a & b
+        case "or":
+            return a | b
+        case "xor":
+            return a ^ b
+        case "shl":
+            return a << b
+        case "ashr":
+            return a >> b
+        case "lshr":
+            return (_unsigned(a) >> _unsigned(b)).view(a.dtype)
+        case "min":
+            return np.where(b < a, b, a)
+        case "max":
+            return np.where(b > a, b, a)
+        case "umin" | "umax":
+            smaller = _unsigned(b) < _unsigned(a)
+            return np.where(smaller == (operator == "umin"), b, a)
+        case "udiv":
+            return (_unsigned(a) // _unsigned(b)).view(a.dtype)
+        case "urem":
+            return (_unsigned(a) % _unsigned(b)).view(a.dtype)
+        case "div" if a.dtype == np.float32:
+            return a / b
+        case "div":
+            down = a // b
+            return np.where((down < 0) & (down * b != a), down + 1, down).astype(a.dtype)
+        case "rem":
+            return np.fmod(a, b)
     raise LoopError(f"no meaning for {operator}")
 
 
@@ -309,7 +310,8 @@ def _convert(kind: str, values: Value, element: Scalar) -> Value:
         case "bitcast":
             return values.view(target)
         case "sext" if values.dtype == np.bool_:
-            return np.negative(values.astype(target))
+            spread: Value = np.negative(values.astype(target))
+            return spread
         case "zext":
             return _unsigned(values).astype(target)
         case "to_int":
@@ -318,19 +320,3 @@ def _convert(kind: str, values: Value, element: Scalar) -> Value:
         case "trunc" if element == I1:
             return (values & 1).astype(np.bool_)
     return values.astype(target)
-
-
-def fused(left: Value, right: Value, addend: Value) -> Value:
-    """left * right + addend in f32 with one rounding.
-
-    The product is exact in f64; the sum is rounded to odd there, which the last rounding to f32 cannot see.
-    """
-    with np.errstate(all="ignore"):
-        product, other = left.astype(np.float64) * right.astype(np.float64), addend.astype(np.float64)
-        total = product + other
-        rest = total - product
-        lost = (product - (total - rest)) + (other - rest)
-        even = (np.ascontiguousarray(total).view(np.int64) & 1) == 0
-        nudge = even & (lost != 0) & np.isfinite(total)
-        odd = np.nextafter(total, np.where(lost > 0, np.inf, -np.inf))
-        return np.where(nudge, odd, total).astype(np.float32)
