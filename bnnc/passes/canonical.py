@@ -23,7 +23,9 @@ def canonicalise(module: Module) -> Module:
                 return _batch_norm(op)
             case nn.Map():
                 return _map(op, sets)
-            case nn.Reduce(function="sum" | "mean" | "max") if op.axes == tuple(range(1, len(op.x.type.shape))) and op.axes:
+            case nn.Reduce(function="sum" | "mean" | "max") if (
+                op.axes == tuple(range(1, len(op.x.type.shape))) and op.axes
+            ):
                 return _global_pool(op)
             case nn.Pool(function="average") if not op.ceil_mode and (op.count_include_pad or not any(op.pads)):
                 return _average(op)
@@ -33,7 +35,15 @@ def canonicalise(module: Module) -> Module:
                 return change(nn.Dense(op.a, nn.Constant(op.b.values.T), None, loc=op.loc))
             case nn.Conv():
                 return _padded_conv(op)
-            case move.Reshape() | move.Transpose() | move.Slice() | move.Concat() | move.Pad() | move.Expand() | move.Gather():
+            case (
+                move.Reshape()
+                | move.Transpose()
+                | move.Slice()
+                | move.Concat()
+                | move.Pad()
+                | move.Expand()
+                | move.Gather()
+            ):
                 return _move(op)
         return op
 
@@ -72,7 +82,13 @@ def _map(op: nn.Map, sets: ValueSets) -> Op:
         for a, b in ((op.xs[0], op.xs[1]), (op.xs[1], op.xs[0])):
             # `sign(x).detach() - f(x).detach() + f(x)`: a straight-through estimator that survived the export. The sum
             # is the quantised value again, exactly for ±1 (|f(x)| < 2^24) and up to one rounding otherwise.
-            if isinstance(a, nn.Map) and a.function == "sub" and a.xs[1] is b and _few(sets, a.xs[0]) and a.xs[0].type == op.type:
+            if (
+                isinstance(a, nn.Map)
+                and a.function == "sub"
+                and a.xs[1] is b
+                and _few(sets, a.xs[0])
+                and a.xs[0].type == op.type
+            ):
                 return a.xs[0]
     return op
 

@@ -8,6 +8,7 @@ from bnnc.ir import bit, nn
 from bnnc.ir.module import Module
 from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild, replace
+from bnnc.ir.types import Bit
 from bnnc.passes.canonical import per_channel
 from bnnc.passes.images import Images
 from bnnc.passes.lattice import lattice_of
@@ -92,6 +93,8 @@ def _pooled_bits(step: bit.Step, pool: bit.Pool) -> Op | None:
     below = bit.Step(pool.x, step.thresholds, step.values, step.dtype, loc=step.loc)
     smallest = np.broadcast_to(~rises, pool.type.shape[:1]).copy()
     kept = smallest if smallest.any() else None
+    if kept is not None and not isinstance(step.dtype, Bit):
+        return None
     return bit.Pool(
         below, "max", pool.kernel, pool.strides, pool.pads, pool.dilations, pool.ceil_mode, kept, loc=pool.loc
     )

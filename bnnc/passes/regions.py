@@ -87,7 +87,12 @@ def _monotone(op: Op, moving: int) -> bool:
         return isinstance(slope, nn.Constant) and bool((slope.values >= 0).all())
     if op.function == "where":  # a condition that is 0 or 1 picks one of two constants
         condition = op.xs[0]
-        return isinstance(condition, nn.Map) and condition.function in ("greater", "greater_equal", "less", "less_equal")
+        return isinstance(condition, nn.Map) and condition.function in (
+            "greater",
+            "greater_equal",
+            "less",
+            "less_equal",
+        )
     return True
 
 

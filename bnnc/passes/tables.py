@@ -54,7 +54,9 @@ def tabulate(region: Region, domain: Values) -> Steps | None:
         if int((hi - lo).max()) < ENUMERATE:
             changes = _enumerate(region, lo, hi, domain.step)
         elif region.steps_only_up_or_down():
-            changes = _bisect(region, lo // domain.step, hi // domain.step, lo % domain.step, domain.step, as_float=False)
+            changes = _bisect(
+                region, lo // domain.step, hi // domain.step, lo % domain.step, domain.step, as_float=False
+            )
         else:
             return None
         return _assemble(changes, np.dtype(np.int32), channels)

@@ -64,9 +64,7 @@ class _Lowering:
                 return self._layer(op)
             case nn.Pool(function="max" | "sum") if op.x in self.whole:
                 x = self.whole[op.x]
-                return bit.Pool(
-                    x, op.function, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, loc=op.loc
-                )
+                return bit.Pool(x, op.function, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, loc=op.loc)
             case nn.ArgMax():
                 x = self.whole.get(op.x) or self.real[op.x]
                 return nn.ArgMax(x, op.axis, op.keepdims, op.last, op.smallest, loc=op.loc)

@@ -106,7 +106,9 @@ def _rise(op: Op) -> Op:
         case move.Pad() if _from_input(below.x):
             rank = len(op.perm)
             pads = (*(below.pads[a] for a in op.perm), *(below.pads[rank + a] for a in op.perm))
-            return move.Pad(_rise(move.Transpose(below.x, op.perm, loc=op.loc)), pads, below.value, below.mode, loc=below.loc)
+            return move.Pad(
+                _rise(move.Transpose(below.x, op.perm, loc=op.loc)), pads, below.value, below.mode, loc=below.loc
+            )
     return op
 
 

@@ -253,7 +253,11 @@ def _by_bounds(function: str, ends: list[tuple[float, float]], sets: list[Values
             return _union(sets[1:])
         case "round" | "floor" | "ceil" | "trunc":
             lo, hi = (float(v) for v in _apply(function, [np.array(ends[0])]))
-            return whole(int(lo), int(hi)) if hi - lo < MOST_VALUES and max(abs(lo), abs(hi)) <= EXACT else Interval(lo, hi)
+            return (
+                whole(int(lo), int(hi))
+                if hi - lo < MOST_VALUES and max(abs(lo), abs(hi)) <= EXACT
+                else Interval(lo, hi)
+            )
         case "add" | "sub" | "mul" | "min" | "max":
             if all(integers(s) is not None for s in sets) and function != "mul":
                 lo, hi = _corners(function, ends)
@@ -261,7 +265,9 @@ def _by_bounds(function: str, ends: list[tuple[float, float]], sets: list[Values
             return Interval(*_corners(function, ends))
         case "clip" if ends[1][0] == ends[1][1] and ends[2][0] == ends[2][1]:
             lo, hi = (float(v) for v in _apply(function, [np.array(ends[0]), np.array(ends[1]), np.array(ends[2])]))
-            return whole(int(lo), int(hi)) if integers(sets[0]) and lo == int(lo) and hi == int(hi) else Interval(lo, hi)
+            return (
+                whole(int(lo), int(hi)) if integers(sets[0]) and lo == int(lo) and hi == int(hi) else Interval(lo, hi)
+            )
         case "relu":
             lo, hi = max(ends[0][0], 0.0), max(ends[0][1], 0.0)
             return whole(int(lo), int(hi)) if integers(sets[0]) else Interval(lo, hi)

@@ -1,0 +1,339 @@
+"""Fused elementwise kernels: a tree of elementwise ops, evaluated once per element, from any layouts to any layout.
+
+Lanes are channels. Packed operands are unpacked bit by bit into lanes, and a packed result is packed a word at a time,
+so that a whole float chain with its sign at the end reads its input once and writes bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnc.ir import bit, nn
+from bnnc.ir.location import Location
+from bnnc.ir.op import Op
+from bnnc.ir.types import F32, Bit, DType, is_integer, value_range
+from bnnc.loops import ir as loop
+from bnnc.loops.builder import Builder
+from bnnc.loops.ir import (
+    I1,
+    I32,
+    I64,
+    Convert,
+    Expression,
+    Unpack,
+    constant,
+    constant_buffer,
+    load,
+    pack,
+    select,
+    splat,
+    vector_of,
+    with_element,
+)
+from bnnc.loops.kernels.functions import apply
+from bnnc.loops.layout import WORD, Elements, Layout, Packed, image_shape
+
+ELEMENTWISE = (nn.Map, nn.MultiThreshold, bit.Decode, bit.Step, bit.Add)
+UNROLLED_STEPS = 8  # more thresholds than this become a loop, or a table where the domain is small
+LARGEST_TABLE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """An operand in memory: its buffer, where its elements lie, and its shape for broadcasting."""
+
+    buffer: loop.Buffer
+    layout: Layout
+    dtype: DType
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Where a value is computed: `lanes` channels from `channel` on, of pixel (y, x)."""
+
+    y: Expression
+    x: Expression
+    channel: Expression
+    lanes: int
+
+
+def tree(root: Op, leaves: Mapping[Op, object]) -> tuple[Op, ...]:
+    """The ops from the leaves (not part of it) and constants to root, operands first."""
+    order: dict[Op, None] = {}
+    stack: list[tuple[Op, bool]] = [(root, False)]
+    while stack:
+        op, ready = stack.pop()
+        if op in order or op in leaves or isinstance(op, nn.Constant):
+            continue
+        if ready:
+            order[op] = None
+        else:
+            stack.append((op, True))
+            stack.extend((x, False) for x in reversed(op.operands))
+    return tuple(order)
+
+
+def elementwise(
+    name: str, loc: Location, root: Op, leaves: Mapping[Op, Layout], target: Layout, lanes: int
+) -> loop.Function:
+    """A kernel that computes `root` from `leaves` (its parameters, in this order) into `target` (its last).
+
+    With root among the leaves it only converts the layout. The target's halo is left alone.
+    """
+    kernel = _Kernel(name, loc, root, leaves, target, lanes)
+    return kernel.write()
+
+
+class _Kernel:
+    def __init__(
+        self, name: str, loc: Location, root: Op, leaves: Mapping[Op, Layout], target: Layout, lanes: int
+    ) -> None:
+        self.b = Builder(name, comment=f"{root.opcode} {root.type}", loc=loc)
+        self.name, self.root, self.target = name, root, target
+        self.rank = len(root.type.shape)
+        self.leaves: dict[Op, Leaf] = {}
+        for position, (op, layout) in enumerate(leaves.items()):
+            buffer = self.b.parameter(f"x{position}", layout.element, layout.length)
+            self.leaves[op] = Leaf(buffer, layout, op.type.dtype, op.type.shape)
+        self.y = self.b.parameter("y", target.element, target.length, "write")
+        self.order = tree(root, self.leaves)
+        self.constants: dict[Op, Leaf | float] = {}
+        self.tables: dict[str, loop.Buffer] = {}
+        self.lanes = 1 if any(self._looked_up(op) for op in self.order) else lanes
+
+    # ------------------------------------------------------------------------------------------------ loops
+    def write(self) -> loop.Function:
+        b, target = self.b, self.target
+        with b.loop(target.height, "y") as y, b.loop(target.width, "x") as x:
+            if isinstance(target, Packed):
+                self._packed_pixel(target, y, x)
+            else:
+                self._elements_pixel(target, y, x)
+        return b.function()
+
+    def _elements_pixel(self, target: Elements, y: Expression, x: Expression) -> None:
+        b, channels = self.b, target.channels
+        start = b.let(y * target.row + x * target.pixel + target.origin, "start")
+        whole = channels // self.lanes * self.lanes if self.lanes > 1 else 0
+        for first, last, lanes in ((0, whole, self.lanes), (whole, channels, 1)):
+            if first < last:
+                with b.loop(last, "c", first, lanes) as c:
+                    value = self._stored(self.value(_Point(y, x, c, lanes)), target.element)
+                    b.store(self.y, start + c, value)
+
+    def _packed_pixel(self, target: Packed, y: Expression, x: Expression) -> None:
+        b = self.b
+        start = b.let(y * target.row + x * target.pixel + target.origin, "start")
+        full, rest = divmod(target.channels, WORD)
+        lanes = min(self.lanes, WORD)
+        if full:
+            with b.loop(full, "word") as word:
+                parts = (
+                    [self.value(_Point(y, x, word * WORD + k, lanes)) for k in range(0, WORD, lanes)]
+                    if (lanes >= 8)
+                    else None
+                )
+                if parts is None:
+                    self._word_by_lanes(target, y, x, start, word, WORD, lanes)
+                else:
+                    for plane in range(len(target.planes)):
+                        bits = tuple(self._plane(part, plane) for part in parts)
+                        b.store(self.y, start + word + plane * target.words, pack(bits))
+        if rest:
+            self._word_by_lanes(target, y, x, start, constant(full, I64), rest, 1)
+
+    def _word_by_lanes(
+        self, target: Packed, y: Expression, x: Expression, start: Expression, word: Expression, bits: int, lanes: int
+    ) -> None:
+        """One word of every plane, `lanes` bits a round."""
+        b = self.b
+        words = [b.variable(f"bits{plane}", constant(0, I32)) for plane in range(len(target.planes))]
+        with b.loop(bits, "k", 0, lanes) as k:
+            part = self.value(_Point(y, x, word * WORD + k, lanes))
+            shift = Convert("trunc", k, I32)
+            for plane, collected in enumerate(words):
+                b.assign(collected, collected | (pack((self._plane(part, plane),)) << shift))
+        for plane, collected in enumerate(words):
+            b.store(self.y, start + word + plane * target.words, collected)
+
+    def _plane(self, value: Expression, plane: int) -> Expression:
+        """Which lanes have the bit of a plane set."""
+        if isinstance(self.root.type.dtype, Bit):
+            return value > 0
+        mask = constant(1 << plane, value.type)
+        return loop.compare("ne", value & mask, 0)
+
+    def _stored(self, value: Expression, element: loop.Scalar) -> Expression:
+        if value.type.element == element:
+            return value
+        return Convert("trunc", value, with_element(value.type, element))
+
+    # ----------------------------------------------------------------------------------------------- values
+    def value(self, point: _Point) -> Expression:
+        """root at a point: f32, or i32 for integers."""
+        known: dict[Op, Expression] = {}
+
+        def operand(op: Op) -> Expression:
+            if op in known:
+                return known[op]
+            if isinstance(op, nn.Constant):
+                known[op] = self._constant(op, point)
+            else:
+                known[op] = self.b.let(self._leaf(self.leaves[op], point))
+            return known[op]
+
+        for op in self.order:
+            known[op] = self.b.let(self._op(op, operand, point))
+        return operand(self.root)
+
+    def _op(self, op: Op, operand: Callable[[Op], Expression], point: _Point) -> Expression:
+        match op:
+            case nn.Map():
+                return apply(self.b, op.function, [self._real(operand(x), x) for x in op.xs])
+            case nn.MultiThreshold():
+                return self._count(op, self._real(operand(op.x), op.x), point)
+            case bit.Decode():
+                return self._real(operand(op.x), op.x)
+            case bit.Add():
+                total: Expression | None = None
+                for x, coefficient in zip(op.xs, op.coefficients, strict=True):
+                    term = operand(x) if coefficient == 1 else operand(x) * coefficient
+                    total = term if total is None else total + term
+                assert total is not None
+                return total
+            case bit.Step():
+                return self._step(op, operand(op.x), point)
+        raise TypeError(f"{op.opcode} is not elementwise")
+
+    def _real(self, value: Expression, op: Op) -> Expression:
+        """An integer as f32."""
+        if value.type.element.is_float:
+            return value
+        if isinstance(op, nn.Constant):
+            raise TypeError("constants are f32")
+        return Convert("to_float", value, with_element(value.type, loop.F32))
+
+    def _leaf(self, leaf: Leaf, point: _Point) -> Expression:
+        shape = (1,) * (self.rank - len(leaf.shape)) + leaf.shape
+        channels, height, width = image_shape(shape)
+        layout = leaf.layout
+        index: Expression = constant(layout.origin, I64)
+        if height > 1:
+            index = index + point.y * layout.row
+        if width > 1:
+            index = index + point.x * layout.pixel
+        spread = channels == 1 and self.target.channels > 1
+        lanes = 1 if spread else point.lanes
+        channel = constant(0, I64) if spread else point.channel
+        if isinstance(layout, Packed):
+            value = self._unpacked(leaf, layout, index, channel, lanes)
+        else:
+            value = load(leaf.buffer, index + channel, vector_of(layout.element, lanes))
+            if not value.type.element.is_float and value.type.element != I32:
+                value = Convert("sext", value, vector_of(I32, lanes))
+        return splat(self.b.let(value), vector_of(value.type.element, point.lanes)) if spread else value
+
+    def _unpacked(self, leaf: Leaf, layout: Packed, index: Expression, channel: Expression, lanes: int) -> Expression:
+        b = self.b
+        word = b.let(index + loop.binary("lshr", channel, 5))
+        shift = b.let(Convert("trunc", channel & 31, I32))
+        total: Expression | None = None
+        for plane, weight in enumerate(layout.planes):
+            bits = Unpack(loop.binary("lshr", load(leaf.buffer, word + plane * layout.words), shift), lanes)
+            of = vector_of(I32, lanes)
+            on, off = (1, -1) if isinstance(leaf.dtype, Bit) else (weight, 0)
+            term = select(bits, constant(on, of), constant(off, of))
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    # -------------------------------------------------------------------------------------------- constants
+    def _constant(self, op: nn.Constant, point: _Point) -> Expression:
+        values = op.values
+        if values.size == 1:
+            return constant(float(values.reshape(-1)[0]), vector_of(loop.F32, point.lanes))
+        if op not in self.constants:
+            shape = (1,) * (self.rank - values.ndim) + values.shape
+            channels, height, width = image_shape(shape)
+            data = values.reshape(channels, height, width).transpose(1, 2, 0)
+            buffer = constant_buffer(f"{self.name}_constant{len(self.constants)}", np.ascontiguousarray(data))
+            layout = Elements(channels, height, width, loop.F32)
+            self.constants[op] = Leaf(buffer, layout, F32(), values.shape)
+        leaf = self.constants[op]
+        assert isinstance(leaf, Leaf)
+        return self._leaf(leaf, point)
+
+    def _table(self, name: str, values: np.ndarray) -> loop.Buffer:
+        """A constant [rows of channels] made once for the kernel."""
+        if name not in self.tables:
+            self.tables[name] = constant_buffer(f"{self.name}_{name}", np.ascontiguousarray(values))
+        return self.tables[name]
+
+    # ------------------------------------------------------------------------------------------------ steps
+    def _looked_up(self, op: Op) -> bool:
+        """Whether a step is read from a table with an entry for every integer of its domain."""
+        if not isinstance(op, bit.Step) or op.thresholds.shape[1] <= UNROLLED_STEPS or not is_integer(op.x.type.dtype):
+            return False
+        lo, hi = value_range(op.x.type.dtype)
+        return (hi - lo + 1) * len(op.thresholds) <= LARGEST_TABLE
+
+    def _step(self, op: bit.Step, x: Expression, point: _Point) -> Expression:
+        number = self.order.index(op)
+        if self._looked_up(op):
+            return self._looked_up_value(op, x, point, number)
+        count = op.thresholds.shape[1]
+        element = loop.F32 if isinstance(op.dtype, F32) else I32
+        of = vector_of(element, point.lanes)
+        if count <= UNROLLED_STEPS:
+            value = self._row(op.values[:, 0], f"values{number}_0", point, of)
+            for n in range(count):
+                limit = self._row(op.thresholds[:, n], f"threshold{number}_{n}", point, x.type)
+                value = select(x >= limit, self._row(op.values[:, n + 1], f"values{number}_{n + 1}", point, of), value)
+            return value
+        rows = len(op.thresholds)
+        limits = self._table(f"threshold{number}", op.thresholds.T)
+        levels = self._table(f"values{number}", op.values.T)
+        result = self.b.variable("level", self._row(op.values[:, 0], f"values{number}_0", point, of))
+        with self.b.loop(count, "n") as n:
+            limit = self._loaded(limits, n * rows, rows, point, x.type)
+            level = self._loaded(levels, (n + 1) * rows, rows, point, of)
+            self.b.assign(result, select(x >= limit, level, result))
+        return result
+
+    def _looked_up_value(self, op: bit.Step, x: Expression, point: _Point, number: int) -> Expression:
+        lo, hi = value_range(op.x.type.dtype)
+        domain = np.arange(lo, hi + 1)
+        entries = np.stack([v[np.searchsorted(t, domain, side="right")] for t, v in zip(op.thresholds, op.values)])
+        table = self._table(f"table{number}", entries)
+        index = Convert("sext", x, I64) - lo
+        if len(op.thresholds) > 1:
+            index = index + point.channel * len(domain)
+        return load(table, index)
+
+    def _row(self, row: np.ndarray, name: str, point: _Point, of: loop.Type) -> Expression:
+        """One number per channel: an immediate where all are the same."""
+        if (row == row[0]).all():
+            return constant(row[0].item(), of)
+        return self._loaded(self._table(name, row), constant(0, I64), len(row), point, of)
+
+    def _loaded(self, table: loop.Buffer, start: Expression, rows: int, point: _Point, of: loop.Type) -> Expression:
+        if rows == 1:
+            return splat(load(table, start), of)
+        return load(table, start + point.channel, of)
+
+    def _count(self, op: nn.MultiThreshold, x: Expression, point: _Point) -> Expression:
+        assert isinstance(op.thresholds, nn.Constant)
+        table = op.thresholds.values
+        limits = self._table(f"threshold{self.order.index(op)}", table.T)
+        count = self.b.variable("count", constant(0.0, x.type))
+        with self.b.loop(table.shape[1], "n") as n:
+            limit = self._loaded(limits, n * len(table), len(table), point, x.type)
+            self.b.assign(count, count + select(x >= limit, constant(1.0, x.type), constant(0.0, x.type)))
+        return count
+
+
+__all__ = ["ELEMENTWISE", "I1", "Leaf", "elementwise", "tree"]

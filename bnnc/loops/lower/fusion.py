@@ -1,0 +1,53 @@
+"""Fusion: which ops need no memory of their own, because the kernel of their only reader computes them in registers."""
+
+from __future__ import annotations
+
+from bnnc.ir import bit, move, nn
+from bnnc.ir.module import Module
+from bnnc.ir.op import Op
+from bnnc.ir.types import Bit, Code, Trit
+from bnnc.loops.kernels.elementwise import ELEMENTWISE
+
+MOST_FUSED_THRESHOLDS = 15
+
+
+def fused_steps(module: Module) -> dict[Op, bit.Step]:
+    """Layers whose sums are stepped and packed before they reach memory: layer -> step."""
+    users = module.users()
+    results = {output.value for output in module.outputs}
+    found: dict[Op, bit.Step] = {}
+    for op, readers in users.items():
+        if not isinstance(op, bit.Conv | bit.Dense | nn.Conv | nn.Dense) or len(readers) != 1 or op in results:
+            continue
+        step = readers[0]
+        if isinstance(step, bit.Step) and isinstance(step.dtype, Bit | Trit | Code):
+            if step.thresholds.shape[1] <= MOST_FUSED_THRESHOLDS:
+                found[op] = step
+    return found
+
+
+def inlined(module: Module, taken: dict[Op, bit.Step]) -> set[Op]:
+    """Elementwise ops that are computed inside the elementwise op that reads them, never stored."""
+    users = module.users()
+    results = {output.value for output in module.outputs}
+    steps = set(taken.values())
+    found: set[Op] = set()
+    for op, readers in users.items():
+        if not isinstance(op, ELEMENTWISE) or op in results or op in steps or not readers:
+            continue
+        fits = all(isinstance(r, ELEMENTWISE) and r not in steps and r.type.shape == op.type.shape for r in readers)
+        if fits and (isinstance(op, bit.Decode) or len(set(readers)) == 1):
+            found.add(op)
+    return found
+
+
+def flattened(module: Module) -> dict[Op, Op]:
+    """Dense layers that read a flattened image: layer -> the image. They become convolutions with its full size."""
+    return {
+        op: op.operands[0].operands[0]
+        for op in module.ops()
+        if op.opcode in ("bit.dense", "nn.dense")
+        and isinstance(op.operands[0], move.Reshape)
+        and len(op.operands[0].type.shape) == 1
+        and len(op.operands[0].x.type.shape) in (2, 3)
+    }

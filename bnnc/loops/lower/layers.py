@@ -1,0 +1,149 @@
+"""Layers: convolutions and dense layers, on bits by popcount, on wide integers and floats lane by lane."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnc.ir import bit, nn
+from bnnc.ir.op import Op
+from bnnc.ir.types import Bit, Code, Int, Trit
+from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
+from bnnc.loops.kernels.lanes import lane_conv
+from bnnc.loops.kernels.popcount import popcount_conv
+from bnnc.loops.kernels.tiling import Window
+from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_shape, packed, plane_weights
+from bnnc.loops.lower.network import Network, window_pads
+
+
+def lower(network: Network, op: Op) -> bool:
+    """Write the kernel of a layer; False if op is none."""
+    match op:
+        case bit.Conv() if len(op.x.type.shape) in (2, 3):
+            _integer_layer(network, op, op.x, _square(op.weights), _window(op), op.groups, op.pad_value)
+        case bit.Dense():
+            image, weights, window = _dense(network, op, op.weights)
+            _integer_layer(network, op, image, weights, window, 1, 0)
+        case nn.Conv() if _fixed(op) and isinstance(op.w, nn.Constant) and len(op.x.type.shape) in (2, 3):
+            _float_layer(network, op, op.x, _square(op.w.values), _window(op), op.groups)
+        case nn.Dense() if (
+            _fixed(op) and isinstance(op.w, nn.Constant) and (op in network.images or len(op.x.type.shape) == 1)
+        ):
+            image, weights, window = _dense(network, op, op.w.values)
+            _float_layer(network, op, image, weights, window, 1)
+        case _:
+            return False
+    return True
+
+
+def _fixed(op: nn.Conv | nn.Dense) -> bool:
+    return op.bias is None or isinstance(op.bias, nn.Constant)
+
+
+def _square(weights: np.ndarray) -> np.ndarray:
+    """Weights [O, C, K] of one spatial axis as [O, C, 1, K]."""
+    return weights if weights.ndim == 4 else weights[:, :, None, :]
+
+
+def _window(op: bit.Conv | nn.Conv) -> Window:
+    kernel = op.weights.shape[2:] if isinstance(op, bit.Conv) else op.w.type.shape[2:]
+    if len(kernel) == 1:
+        return Window((1, kernel[0]), (1, op.strides[0]), (1, op.dilations[0]), window_pads(op.pads))
+    return Window(
+        (kernel[0], kernel[1]), (op.strides[0], op.strides[1]), (op.dilations[0], op.dilations[1]), window_pads(op.pads)
+    )
+
+
+def _dense(network: Network, op: Op, weights: np.ndarray) -> tuple[Op, np.ndarray, Window]:
+    """A dense layer as a convolution as large as its image: the image itself if it was only flattened."""
+    image = network.images.get(op, op.operands[0])
+    channels, height, width = image_shape(image.type.shape)
+    return image, weights.reshape(-1, channels, height, width), Window((height, width))
+
+
+def _integer_layer(
+    network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int, pad_value: int
+) -> None:
+    result, layout, epilogue = _ending(network, op)
+    name = _name(network, op, window)
+    if _by_popcount(x, weights):
+        image = _packed_image(network, x, window)
+        place = network.as_layout(x, image)
+        function = popcount_conv(
+            name, image, weights, window, epilogue, network.machine,
+            groups=groups, pad_value=pad_value, halo_value=_halo_meaning(image), loc=op.loc,
+        )  # fmt: skip
+    else:
+        numbers = _elements_image(network, x, window, pad_value)
+        place = network.as_layout(x, numbers)
+        function = lane_conv(
+            name, numbers, weights, window, epilogue, network.machine, groups=groups, pad_value=pad_value, loc=op.loc
+        )
+    network.places[result] = network.emit(function, (place,), layout, result)
+
+
+def _float_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int) -> None:
+    result, layout, epilogue = _ending(network, op)
+    image = _elements_image(network, x, window, 0)
+    place = network.as_layout(x, image)
+    bias = op.bias.values if isinstance(op, nn.Conv | nn.Dense) and isinstance(op.bias, nn.Constant) else None
+    function = lane_conv(
+        _name(network, op, window), image, weights, window, epilogue, network.machine,
+        bias=bias, groups=groups, loc=op.loc,
+    )  # fmt: skip
+    network.places[result] = network.emit(function, (place,), layout, result)
+
+
+def _ending(network: Network, op: Op) -> tuple[Op, Layout, Epilogue]:
+    """What the layer writes: the step that is fused with it, packed; or its own sums."""
+    step = network.steps.get(op)
+    if step is None:
+        sums = elements(op.type.dtype, op.type.shape, network.halo(op))
+        return op, sums, StoreSums(sums)
+    bits = packed(step.dtype, step.type.shape, network.halo(step))
+    return step, bits, StepToPlanes(bits, step.thresholds, step.values)
+
+
+def _name(network: Network, op: Op, window: Window) -> str:
+    return network.name("conv" if window.kernel != (1, 1) else "dense", op.loc.name)
+
+
+def _by_popcount(x: Op, weights: np.ndarray) -> bool:
+    """Whether counting bits of planes takes fewer operations than multiplying numbers."""
+    dtype = x.type.dtype
+    if isinstance(dtype, Bit | Trit):
+        return True
+    planes = len(plane_weights(dtype))
+    channels = x.type.shape[0]
+    weight_planes = 1 if np.abs(weights).max(initial=0) <= 1 else int(np.abs(weights).max()).bit_length() + 1
+    counting = 4 * planes * weight_planes * -(-channels // 32)
+    return counting <= 3 * channels and (isinstance(dtype, Code | Int))
+
+
+def _packed_image(network: Network, x: Op, window: Window) -> Packed:
+    """The packed layout that a layer reads: the one at hand if its halo is large enough."""
+    at_hand = network.place(x).layout
+    if isinstance(at_hand, Packed) and _holds(at_hand.halo, window):
+        return at_hand
+    top, left, bottom, right = window.pads
+    return packed(x.type.dtype, x.type.shape, Halo(top, left, bottom, right, 0))
+
+
+def _elements_image(network: Network, x: Op, window: Window, pad_value: int) -> Elements:
+    source = network.place(x).layout
+    if isinstance(source, Elements) and _holds(source.halo, window):
+        return source
+    top, left, bottom, right = window.pads
+    halo = Halo(top, left, bottom, right, pad_value) if any(window.pads) else Halo()
+    return elements(x.type.dtype, x.type.shape, halo)
+
+
+def _holds(halo: Halo, window: Window) -> bool:
+    top, left, bottom, right = window.pads
+    return halo.top >= top and halo.left >= left and halo.bottom >= bottom and halo.right >= right
+
+
+def _halo_meaning(image: Packed) -> int | None:
+    """What the halo's bits stand for: its value, or for bits that cannot be 0 what zero bits mean."""
+    if image.halo.empty:
+        return None
+    return None if image.planes == (0,) and image.halo.value == 0 else image.halo.value

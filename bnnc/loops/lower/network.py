@@ -1,0 +1,330 @@
+"""Walks a «bit» module in order and writes one call for each tensor that has to exist in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnc.diagnostics import Exit, error
+from bnnc.ir import bit, move, nn
+from bnnc.ir.location import Location
+from bnnc.ir.module import Input, Module
+from bnnc.ir.op import Op
+from bnnc.ir.types import Int, is_integer, value_range
+from bnnc.loops import ir as loop
+from bnnc.loops.builder import Builder, at
+from bnnc.loops.ir import Buffer, Function, Program
+from bnnc.loops.kernels.elementwise import ELEMENTWISE, elementwise, tree
+from bnnc.loops.kernels.copies import copy_in, copy_out
+from bnnc.loops.kernels.halo import fill_halo
+from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape, natural
+from bnnc.loops.lower.fusion import flattened, fused_steps, inlined
+from bnnc.loops.lower.places import Place, Storage
+from bnnc.loops.machine import Machine
+from bnnc.loops.memory import Interval, plan_memory
+
+STORAGE_OF: dict[str, loop.Scalar] = {
+    "bool": loop.I8,
+    "int8": loop.I8,
+    "uint8": loop.I8,
+    "int16": loop.I16,
+    "uint16": loop.I32,
+    "int32": loop.I32,
+    "uint32": loop.I64,
+    "int64": loop.I64,
+    "uint64": loop.I64,
+}
+
+
+@dataclass(frozen=True)
+class CallFact:
+    """One call of the entry, in order: which op's value it makes, and where the user's model has it."""
+
+    function: str
+    op: Op
+    loc: Location
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program and what is known of it."""
+
+    program: Program
+    calls: tuple[CallFact, ...]
+
+    @property
+    def weight_bytes(self) -> int:
+        """All constants of the program."""
+        return sum(buffer.bytes for buffer in self.program.constants())
+
+
+@dataclass(eq=False)
+class _Call:
+    function: Function
+    reads: tuple[Place, ...]
+    write: Place
+    op: Op
+
+
+def lower(module: Module, machine: Machine) -> Lowered:
+    """The program of a «bit» module. Raises BnncError B0603 for an op that has no kernel."""
+    return Network(module, machine).finish()
+
+
+def input_scalar(op: Input) -> loop.Scalar:
+    """The element type of the user's array for an input: one byte where the integers fit, else 32 bits."""
+    if not is_integer(op.dtype):
+        return loop.F32
+    lo, hi = value_range(op.dtype)
+    return loop.I8 if -128 <= lo and hi <= (127 if lo < 0 else 255) else loop.I32
+
+
+def output_scalar(storage: str) -> loop.Scalar:
+    """The element type of the user's array for an output."""
+    return STORAGE_OF.get(storage, loop.F32)
+
+
+class Network:
+    """The program under construction: places of tensors and calls, in order."""
+
+    def __init__(self, module: Module, machine: Machine) -> None:
+        self.module, self.machine = module, machine
+        self.users = module.users()
+        self.steps = fused_steps(module)
+        self.inside = inlined(module, self.steps)
+        self.images = flattened(module)
+        self.places: dict[Op, Place] = {}
+        self.calls: list[_Call] = []
+        self._copies: dict[tuple[Op, Layout], Place] = {}
+        self._names: dict[str, int] = {}
+        self._inputs = tuple(
+            Buffer(f"in_{identifier(op.name)}", input_scalar(op), op.type.size, "parameter", "read")
+            for op in module.inputs
+        )
+        self._outputs = tuple(
+            Buffer(f"out_{identifier(o.name)}", output_scalar(o.storage), o.value.type.size, "parameter", "write")
+            for o in module.outputs
+        )
+
+    # ------------------------------------------------------------------------------------------------- walking
+    def finish(self) -> Lowered:
+        """Lower every op and plan the memory."""
+        from bnnc.loops.lower import layers, movement, reductions
+
+        families = (layers.lower, movement.lower, reductions.lower)
+        fused = set(self.steps.values())
+        for op in self.module.ops():
+            if isinstance(op, nn.Constant) or op in self.inside or op in fused or self._only_flattens(op):
+                continue
+            if isinstance(op, Input):
+                self._read_input(op)
+            elif isinstance(op, ELEMENTWISE):
+                self.elementwise(op)
+            elif not any(family(self, op) for family in families):
+                raise error(
+                    "B0603",
+                    f"`{op.opcode}` has no kernel in this version",
+                    places=(op.loc,),
+                    notes=(f"its type is {op.type}",),
+                    exit_code=Exit.BAD_INPUT,
+                )
+        for position, output in enumerate(self.module.outputs):
+            self._write_output(output.value, self._outputs[position], output.name)
+        return self._assemble()
+
+    def _only_flattens(self, op: Op) -> bool:
+        """A reshape that only dense layers read, which take the image itself."""
+        readers = self.users[op]
+        results = {output.value for output in self.module.outputs}
+        return (
+            isinstance(op, move.Reshape)
+            and bool(readers)
+            and op not in results
+            and all(r in self.images for r in readers)
+        )
+
+    def _read_input(self, op: Input) -> None:
+        position = self.module.inputs.index(op)
+        buffer = self._inputs[position]
+        halo = self.halo(op)
+        layout = natural(op.type.dtype, op.type.shape, halo)
+        users_own = Elements(layout.channels, layout.height, layout.width, buffer.element)
+        storage = Storage(buffer.name, buffer.bytes, buffer)
+        signed = not (isinstance(op.dtype, Int) and op.dtype.lo >= 0 and op.dtype.hi > 127)
+        one_order = layout.channels == 1 or layout.height * layout.width == 1
+        if isinstance(layout, Elements) and halo.empty and one_order and (signed or not is_integer(op.dtype)):
+            if layout.element == buffer.element:
+                self.places[op] = Place(users_own, storage)
+                return
+        function = copy_in(
+            self.name("input", op.name), op.loc, op.dtype, op.type.shape, buffer.element, layout, self.machine.lanes
+        )
+        self.places[op] = self.emit(function, (Place(users_own, storage),), layout, op)
+
+    def _write_output(self, op: Op, buffer: Buffer, name: str) -> None:
+        place = self.place(op)
+        function = copy_out(
+            self.name("output", name),
+            op.loc,
+            op.type.dtype,
+            op.type.shape,
+            place.layout,
+            buffer.element,
+            self.machine.lanes,
+        )
+        target = Place(
+            Elements(*image_shape(op.type.shape), buffer.element),
+            Storage(buffer.name, buffer.bytes, buffer),
+        )
+        self._call(function, (place,), target, op)
+
+    # -------------------------------------------------------------------------------------------------- places
+    def halo(self, op: Op) -> Halo:
+        """The halo that the padded layers reading op want; the value is that of the first of them."""
+        sides, value = [0, 0, 0, 0], None
+        for reader in self._layers_reading(op):
+            if isinstance(reader, bit.Conv | nn.Conv) and any(reader.pads):
+                pads = window_pads(reader.pads)
+                sides = [max(a, b) for a, b in zip(sides, pads, strict=True)]
+                if value is None:
+                    value = reader.pad_value if isinstance(reader, bit.Conv) else 0
+        return Halo(*sides, value or 0) if value is not None else NO_HALO
+
+    def _layers_reading(self, op: Op) -> list[Op]:
+        return self.users[op]
+
+    def place(self, op: Op) -> Place:
+        """Where the value of op lies (constants are given a place when first asked for)."""
+        if op not in self.places and isinstance(op, nn.Constant):
+            layout = elements(op.type.dtype, op.type.shape)
+            data = np.moveaxis(op.values.reshape(layout.channels, layout.height, layout.width), 0, -1)
+            buffer = loop.constant_buffer(self.name("constant", ""), np.ascontiguousarray(data))
+            self.places[op] = Place(layout, Storage(buffer.name, buffer.bytes, buffer))
+        return self.places[op]
+
+    def as_layout(self, op: Op, layout: Layout) -> Place:
+        """The value of op in exactly this layout: its own place, or a converted copy."""
+        place = self.place(op)
+        if place.layout == layout:
+            return place
+        key = (op, layout)
+        if key not in self._copies:
+            function = elementwise(
+                self.name("convert", op.loc.name), op.loc, op, {op: place.layout}, layout, self.machine.lanes
+            )
+            self._copies[key] = self.emit(function, (place,), layout, op)
+        return self._copies[key]
+
+    def plain(self, op: Op) -> Place:
+        """The value of op as elements without a halo."""
+        return self.as_layout(op, elements(op.type.dtype, op.type.shape))
+
+    # --------------------------------------------------------------------------------------------------- calls
+    def elementwise(self, op: Op) -> None:
+        """One kernel for op and everything inlined into it."""
+        leaves: dict[Op, Layout] = {}
+        for inner in tree(op, {x: None for x in self._stored_below(op)}):
+            for x in inner.operands:
+                if not isinstance(x, nn.Constant) and x not in self.inside:
+                    leaves[x] = self.place(x).layout
+        layout = natural(op.type.dtype, op.type.shape, self.halo(op))
+        name = self.name(op.opcode.split(".")[-1], op.loc.name)
+        function = elementwise(name, op.loc, op, leaves, layout, self.machine.lanes)
+        self.places[op] = self.emit(function, [self.place(x) for x in leaves], layout, op)
+
+    def _stored_below(self, root: Op) -> set[Op]:
+        """The operands of root's tree that lie in memory."""
+        found: set[Op] = set()
+        stack = [root]
+        while stack:
+            for x in stack.pop().operands:
+                if x in self.inside:
+                    stack.append(x)
+                elif not isinstance(x, nn.Constant):
+                    found.add(x)
+        return found
+
+    def name(self, what: str, of: str) -> str:
+        """A fresh function name that bears the user's name of the layer."""
+        stem = f"{identifier(of)}_{what}" if of else what
+        count = self._names.get(stem, 0)
+        self._names[stem] = count + 1
+        return f"{stem}_{count}" if count else stem
+
+    def emit(self, function: Function, reads: Sequence[Place], layout: Layout, op: Op) -> Place:
+        """Call `function` on the places it reads and a new one that it writes; its halo is filled first."""
+        storage = Storage(function.name, layout.length * layout.element.bytes)
+        place = Place(layout, storage)
+        if not layout.halo.empty:
+            filling = fill_halo(self.name("halo", op.loc.name), op.loc, layout)
+            self._call(filling, (), place, op)
+        self._call(function, tuple(reads), place, op)
+        return place
+
+    def _call(self, function: Function, reads: tuple[Place, ...], write: Place, op: Op) -> None:
+        number = len(self.calls)
+        for place in (*reads, write):
+            place.storage.touch(number)
+        self.calls.append(_Call(function, reads, write, op))
+
+    # ------------------------------------------------------------------------------------------------ assembly
+    def _assemble(self) -> Lowered:
+        arena, arena_bytes = self._arena()
+        b = Builder("run", comment=f"{self.module.name}: n samples, one after the other")
+        parameters: dict[str, Buffer] = {}
+        for buffer in (*self._inputs, *self._outputs):
+            made = b.parameter(buffer.name, buffer.element, buffer.length, buffer.access)
+            parameters[buffer.name] = made
+        n = b.scalar("n", loop.I64)
+        with b.loop(n, "sample") as sample:
+            for call in self.calls:
+                arguments = []
+                for place in (*call.reads, call.write):
+                    storage = place.storage
+                    if storage.buffer is None:
+                        arguments.append(at(_view(arena[storage], place.layout)))
+                    elif storage.buffer.space == "constant":
+                        arguments.append(at(storage.buffer))
+                    else:
+                        mine = parameters[storage.buffer.name]
+                        arguments.append(at(mine, sample * mine.length))
+                b.call(call.function, *arguments)
+        entry = b.function()
+        inputs = tuple(parameters[buffer.name] for buffer in self._inputs)
+        outputs = tuple(parameters[buffer.name] for buffer in self._outputs)
+        functions = tuple(dict.fromkeys(call.function for call in self.calls))
+        program = Program(identifier(self.module.name), functions, entry, inputs, outputs, arena_bytes)
+        facts = tuple(CallFact(call.function.name, call.op, call.op.loc) for call in self.calls)
+        return Lowered(program, facts)
+
+    def _arena(self) -> tuple[dict[Storage, int], int]:
+        storages: dict[Storage, None] = {}
+        for call in self.calls:
+            for place in (*call.reads, call.write):
+                if place.storage.buffer is None:
+                    storages[place.storage] = None
+        found = plan_memory([Interval(s.bytes, s.first or 0, s.last or 0) for s in storages])
+        return dict(zip(storages, found.offsets, strict=True)), found.bytes
+
+
+def _view(offset: int, layout: Layout) -> Buffer:
+    return Buffer(f"arena_{offset}", layout.element, layout.length, "arena", "both", 64, offset)
+
+
+def window_pads(pads: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """top, left, bottom, right of ONNX padding over one or two axes."""
+    if len(pads) == 2:
+        return 0, pads[0], 0, pads[1]
+    return pads[0], pads[1], pads[2], pads[3]
+
+
+def identifier(name: str) -> str:
+    """A name for generated code: letters, digits and underscores, never empty, never starting with a digit."""
+    cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+    return f"n{cleaned}" if not cleaned or cleaned[0].isdigit() else cleaned
+
+
+__all__ = ["CallFact", "Lowered", "Network", "identifier", "lower", "window_pads"]

@@ -1,0 +1,91 @@
+"""Pools, reductions, arg-max, softmax and matrix products: everything that joins elements and is no layer."""
+
+from __future__ import annotations
+
+from bnnc.ir import bit, nn
+from bnnc.ir.op import Op
+from bnnc.ir.types import Bit, value_range
+from bnnc.loops.kernels.argmax import argmax
+from bnnc.loops.kernels.matmul import matmul
+from bnnc.loops.kernels.pool import pool
+from bnnc.loops.kernels.reduce import reduce
+from bnnc.loops.kernels.softmax import softmax
+from bnnc.loops.layout import Packed, elements, packed
+from bnnc.loops.lower.network import Network, window_pads
+
+
+def lower(network: Network, op: Op) -> bool:
+    """Write the kernel of such an op; False if it is none."""
+    match op:
+        case bit.Pool() | nn.Pool() if len(op.type.shape) in (2, 3):
+            _pool(network, op)
+        case nn.Reduce():
+            place = network.plain(op.x)
+            target = elements(op.type.dtype, op.type.shape, network.halo(op))
+            function = reduce(
+                network.name(op.function, op.loc.name), op.loc, op.function, op.x.type.shape, op.axes,
+                place.layout, target,
+            )  # fmt: skip
+            network.places[op] = network.emit(function, (place,), target, op)
+        case nn.ArgMax():
+            place = network.plain(op.x)
+            target = elements(op.type.dtype, op.type.shape)
+            function = argmax(
+                network.name("argmax", op.loc.name), op.loc, op.x.type.shape, op.axis, place.layout, target,
+                last=op.last, smallest=op.smallest,
+            )  # fmt: skip
+            network.places[op] = network.emit(function, (place,), target, op)
+        case nn.Softmax():
+            place = network.plain(op.x)
+            target = elements(op.type.dtype, op.type.shape, network.halo(op))
+            function = softmax(
+                network.name("softmax", op.loc.name), op.loc, op.x.type.shape, op.axis, place.layout, target,
+                log=op.log,
+            )  # fmt: skip
+            network.places[op] = network.emit(function, (place,), target, op)
+        case nn.MatMul():
+            places = [network.plain(op.a), network.plain(op.b)]
+            target = elements(op.type.dtype, op.type.shape, network.halo(op))
+            function = matmul(
+                network.name("matmul", op.loc.name), op.loc, op.a.type.shape, op.b.type.shape,
+                places[0].layout, places[1].layout, target,
+            )  # fmt: skip
+            network.places[op] = network.emit(function, places, target, op)
+        case _:
+            return False
+    return True
+
+
+def _pool(network: Network, op: bit.Pool | nn.Pool) -> None:
+    kernel, strides, dilations = (_pair(values) for values in (op.kernel, op.strides, op.dilations))
+    pads = window_pads(op.pads)
+    name = network.name(f"{op.function}_pool", op.loc.name)
+    halo = network.halo(op)
+    dtype = op.type.dtype
+    if isinstance(op, bit.Pool) and isinstance(dtype, Bit) and isinstance(op.x.type.dtype, Bit):
+        place = network.place(op.x)
+        if not isinstance(place.layout, Packed):
+            place = network.as_layout(op.x, packed(dtype, op.x.type.shape))
+        bits = packed(dtype, op.type.shape, halo)
+        function = pool(
+            name, op.loc, op.function, place.layout, bits, kernel, strides, pads, dilations, network.machine.lanes,
+            smallest=op.smallest,
+        )  # fmt: skip
+        network.places[op] = network.emit(function, (place,), bits, op)
+        return
+    place = network.plain(op.x)
+    target = elements(dtype, op.type.shape)
+    start = None
+    if isinstance(op, bit.Pool) and op.function != "sum":
+        start = value_range(dtype)[0 if op.function == "max" else 1]
+    include = isinstance(op, nn.Pool) and op.count_include_pad
+    function = pool(
+        name, op.loc, op.function, place.layout, target, kernel, strides, pads, dilations, network.machine.lanes,
+        count_include_pad=include, start=start,
+    )  # fmt: skip
+    network.places[op] = network.emit(function, (place,), target, op)
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    """Sizes of one or two spatial axes as (vertical, horizontal)."""
+    return (1, values[0]) if len(values) == 1 else (values[0], values[1])
