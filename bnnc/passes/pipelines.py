@@ -6,6 +6,7 @@ from bnnc.diagnostics import error
 from bnnc.ir.module import Module
 from bnnc.passes.canonical import canonicalise
 from bnnc.passes.constants import compress_constants, fold_constants
+from bnnc.passes.flattening import flatten_first
 from bnnc.passes.layers import integer_layers
 from bnnc.passes.manager import Observer, Pass, run_passes
 from bnnc.passes.padding import join_padding
@@ -31,6 +32,7 @@ LOWERING: tuple[Pass, ...] = (
     Pass("pool-integers", "max pools move before monotone maps", pool_integers_first),
     Pass("tabulate", "evaluate every region on every integer: steps and integer ops", tabulate_regions),
     Pass("padding", "padding joins its convolution", join_padding),
+    Pass("flatten", "one-channel images are flattened before their bits are made", flatten_first),
     Pass("pool-bits", "max pools move behind steps: OR and AND of bits", pool_bits_last),
 )
 

@@ -7,6 +7,7 @@ from bnnc.ir.module import Module
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, Trit
 from bnnc.loops.kernels.elementwise import ELEMENTWISE
+from bnnc.loops.layout import WORD
 
 MOST_FUSED_THRESHOLDS = 15
 
@@ -43,11 +44,16 @@ def inlined(module: Module, taken: dict[Op, bit.Step]) -> set[Op]:
 
 def flattened(module: Module) -> dict[Op, Op]:
     """Dense layers that read a flattened image: layer -> the image. They become convolutions with its full size."""
-    return {
-        op: op.operands[0].operands[0]
-        for op in module.ops()
-        if op.opcode in ("bit.dense", "nn.dense")
-        and isinstance(op.operands[0], move.Reshape)
-        and len(op.operands[0].type.shape) == 1
-        and len(op.operands[0].x.type.shape) in (2, 3)
-    }
+    found: dict[Op, Op] = {}
+    for op in module.ops():
+        if isinstance(op, bit.Dense | nn.Dense) and isinstance(op.x, move.Reshape) and len(op.x.type.shape) == 1:
+            image = op.x.x
+            if len(image.type.shape) in (2, 3) and (isinstance(op, nn.Dense) or _fills_words(image)):
+                found[op] = image
+    return found
+
+
+def _fills_words(image: Op) -> bool:
+    """Whether the channels of an image fill at least half of their 32-bit words (else packing it anew is cheaper)."""
+    channels, flat = image.type.shape[0], image.type.size
+    return (flat // channels) * -(-channels // WORD) <= 2 * -(-flat // WORD)
