@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from bnnc.diagnostics import error
+from bnnc.ir.location import Location
 from bnnc.ir.module import Module
 from bnnc.protocols import ImportOptions
 
@@ -26,4 +28,15 @@ class Frontend:
         from bnnc.frontends.onnx.graph import import_model
         from bnnc.frontends.onnx.reading import read_model
 
-        return import_model(read_model(Path(path)), Path(path), options)
+        path = Path(path)
+        model = read_model(path)
+        try:
+            return import_model(model, path, options)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as reason:
+            # Whatever a damaged file still finds to break outside of a single node.
+            raise error(
+                "B0408",
+                f"`{path.name}` is not a proper ONNX model: {str(reason) or type(reason).__name__}",
+                places=(Location(file=path.name),),
+                helps=(f"python -m onnx.checker {path.name}",),
+            ) from reason

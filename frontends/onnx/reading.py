@@ -29,6 +29,8 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise _not_onnx(path.name, "is not an ONNX file, or only part of one", len(content)) from None
     if not model.HasField("graph") or not model.graph.node or not model.graph.output:
         raise _not_onnx(path.name, "holds no ONNX graph: the file is not ONNX, or only part of one", len(content))
+    if not _proper_names(model):
+        raise _not_onnx(path.name, "has names that are not text: the file is damaged", len(content))
     _check_versions(model, path.name)
     return model
 
@@ -128,6 +130,33 @@ def _foreign(name: str, content: bytes) -> BnncError | None:
         if found:
             return _not_onnx(name, what + ", not an ONNX file", size, (way_out,))
     return None
+
+
+def _proper_names(model: onnx.ModelProto) -> bool:
+    """Whether every name is valid UTF-8 (protobuf hands damaged ones out as bytes)."""
+    graphs, nodes = [model.graph], [node for function in model.functions for node in function.node]
+    names: list[object] = [entry.domain for entry in model.opset_import]
+    names += [name for function in model.functions for name in (function.name, function.domain)]
+    names += [name for function in model.functions for name in (*function.input, *function.output, *function.attribute)]
+    names += [model.producer_name, model.producer_version]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            nodes.extend(graph.node)
+            names += [entry.name for entry in (*graph.initializer, *graph.input, *graph.output)]
+            names += [dim.dim_param for entry in graph.input for dim in entry.type.tensor_type.shape.dim]
+            names += [
+                part for entry in graph.initializer for pair in entry.external_data for part in (pair.key, pair.value)
+            ]
+        else:
+            node = nodes.pop()
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            for attribute in node.attribute:
+                names += [attribute.name, attribute.ref_attr_name, attribute.t.name]
+                graphs.extend(attribute.graphs)
+                if attribute.HasField("g"):
+                    graphs.append(attribute.g)
+    return all(isinstance(name, str) for name in names)
 
 
 def opset_of(model: onnx.ModelProto) -> int:
