@@ -66,7 +66,7 @@ def _shape_fault(op: Input, array: np.ndarray) -> Diagnostic | None:
     help_text = ""
     if array.shape == op.shape:
         help_text = f"give a batch of one: array[None], of shape {[1, *op.shape]}"
-    elif array.ndim == len(op.shape) + 1 and array.ndim > 2 and (array.shape[-1], *array.shape[1:-1]) == op.shape:
+    elif array.ndim == len(op.shape) + 1 and array.ndim > 3 and (array.shape[-1], *array.shape[1:-1]) == op.shape:
         help_text = "channels come first: numpy.moveaxis(array, -1, 1)"
     elif array.ndim >= 1 and array.shape[0] * op.type.size == array.size:
         help_text = f"the number of elements fits: array.reshape({', '.join(map(str, (-1, *op.shape)))})"
