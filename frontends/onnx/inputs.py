@@ -258,11 +258,12 @@ def _pixel_chain(op: Input, entry: Declared, pixels: PixelMap, file: str) -> Op:
             places=place,
             helps=(f"--pixels {entry.name}=1/255,0.5,0.5",),
         )
-    value: Op = nn.Map(function="mul", xs=(op, _numbers((pixels.scale,), op, place[0])), loc=place[0])
+    scale, mean, std = (_numbers(given, op, place[0]) for given in ((pixels.scale,), pixels.mean, pixels.std))
+    value: Op = nn.Map(function="mul", xs=(op, scale), loc=place[0])
     if any(pixels.mean):
-        value = nn.Map(function="sub", xs=(value, _numbers(pixels.mean, op, place[0])), loc=place[0])
+        value = nn.Map(function="sub", xs=(value, mean), loc=place[0])
     if any(number != 1 for number in pixels.std):
-        value = nn.Map(function="div", xs=(value, _numbers(pixels.std, op, place[0])), loc=place[0])
+        value = nn.Map(function="div", xs=(value, std), loc=place[0])
     return value
 
 

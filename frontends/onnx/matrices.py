@@ -43,7 +43,7 @@ def matmul(node: Node, a: Value, b: Value) -> Value:
         return _times_weights(node, a, b, shape)
     if a.constant and not b.constant and a.rank == 2 and b.rank >= 2 and _batch_is_last(b):
         y = dense(node, _last_to_row(node, b), node.whole(a), None)
-        return node.result(y, shape, Batch(len(shape) - 1))
+        return node.result(y, shape, Batch(len(shape) - 1), b.dtype)
     return _general(node, a, b, shape)
 
 
@@ -74,7 +74,7 @@ def _times_weights(node: Node, a: Value, b: Value, shape: Shape) -> Value:
         raise unsupported("multiplies by a computed vector")
     op = dense(node, node.whole(a), node.whole(transposed(node, columns)), None)
     own = sample_shape(shape, batch)
-    return node.result(node.reshaped(op, own), shape, batch)
+    return node.result(node.reshaped(op, own), shape, batch, a.dtype)
 
 
 def _general(node: Node, a: Value, b: Value, shape: Shape) -> Value:
@@ -82,11 +82,11 @@ def _general(node: Node, a: Value, b: Value, shape: Shape) -> Value:
     if a.rank < 2 or b.rank < 2:
         raise unsupported("multiplies a computed vector")
     if a.constant and b.constant:
-        return node.result(_product(node, node.whole(a), node.whole(b)), shape, None)
+        return node.result(_product(node, node.whole(a), node.whole(b)), shape, None, a.dtype)
     batched = [value for value in (a, b) if not value.constant]
     if any(value.batch is not None and value.batch.axis is None for value in batched):
         a, b = node.hidden(a), node.hidden(b)
-        return node.result(_product(node, node.whole(a), node.whole(b)), shape, Batch(None))
+        return node.result(_product(node, node.whole(a), node.whole(b)), shape, Batch(None), a.dtype)
     places = {_from_right(value) for value in batched}
     place = min(places)
     rows = len(batched) == 1 and place == 2 and not a.constant
@@ -98,17 +98,17 @@ def _general(node: Node, a: Value, b: Value, shape: Shape) -> Value:
         if node.world.n != 1:
             raise batch_problem("multiplies values whose batch axes do not lie on each other")
         a, b = node.hidden(a), node.hidden(b)
-        return node.result(_product(node, node.whole(a), node.whole(b)), shape, Batch(None))
+        return node.result(_product(node, node.whole(a), node.whole(b)), shape, Batch(None), a.dtype)
     if rows:
         # The rows of the left operand are the samples: each is a matrix of one row.
         batch = Batch(len(shape) - 2)
         sample = node.whole(a)
         row = node.reshaped(sample, (*sample.type.shape[:-1], 1, sample.type.shape[-1]))
         product = _product(node, row, node.whole(b))
-        return node.result(node.reshaped(product, sample_shape(shape, batch)), shape, batch)
+        return node.result(node.reshaped(product, sample_shape(shape, batch)), shape, batch, a.dtype)
     ops = [_without(node, value, place) for value in (a, b)]
     batch = Batch(len(shape) - place)
-    return node.result(_product(node, *ops), shape, batch)
+    return node.result(_product(node, *ops), shape, batch, a.dtype)
 
 
 def _without(node: Node, value: Value, place: int) -> Op:
@@ -156,7 +156,7 @@ def gemm(node: Node) -> Value:
             node.finite(operand, "weights")
         row = node.expanded(node.reshaped(_row(node, c), _row_shape(node, c)), (shape[1],))
         op = dense(node, node.whole(a), node.whole(transposed(node, b)), row)
-        return node.result(op, shape, a.batch)
+        return node.result(op, shape, a.batch, a.dtype)
     y = matmul(node, a, b)
     if alpha != 1:
         y = node.chain(y, ("mul", alpha))
