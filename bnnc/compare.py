@@ -120,7 +120,7 @@ def differs(expected: np.ndarray, found: np.ndarray, tolerance: float | None) ->
         return np.asarray(different & ~both_nan if isinstance(both_nan, np.ndarray) else different)
     wide, other = expected.astype(np.float64), found.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        near = np.abs(other - wide) <= tolerance * (1 + np.abs(wide))
+        near = np.isfinite(wide) & (np.abs(other - wide) <= tolerance * (1 + np.abs(wide)))
     return np.asarray(~(near | (wide == other) | both_nan))
 
 

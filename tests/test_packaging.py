@@ -1,4 +1,4 @@
-"""The package is whole: the hand-written list names every folder, the links are there, the inner folders are guarded."""
+"""The package is whole: the hand-written list is the tree, the links are there, the inner folders are guarded."""
 
 from __future__ import annotations
 

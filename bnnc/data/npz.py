@@ -80,5 +80,5 @@ def dump(arrays: Mapping[str, np.ndarray]) -> bytes:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0))
             with archive.open(entry, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
     return buffer.getvalue()
