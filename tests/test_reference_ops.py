@@ -108,19 +108,21 @@ def test_bit_conv_is_the_integer_sum(window: dict[str, Any], pad_value: int) -> 
     padded = np.pad(x, widths, constant_values=pad_value)
     y = compute(op, x)
     for o, position in itertools.product(range(6), itertools.product(*map(range, op.type.shape[1:]))):
-        place = tuple(
+        place: Any = tuple(
             slice(p * s, p * s + d * (k - 1) + 1, d)
             for p, s, d, k in zip(position, window["strides"], window["dilations"], kernel, strict=True)
         )
-        patch = padded[(slice(None), slice(2 * (o // 3), 2 * (o // 3) + 2), *place)]
+        reading: Any = (slice(None), slice(2 * (o // 3), 2 * (o // 3) + 2), *place)
+        patch = padded[reading]
         want = (patch * weights[o].astype(np.int64)).reshape(2, -1).sum(1)
-        np.testing.assert_array_equal(y[(slice(None), o, *position)], want)
+        place = (slice(None), o, *position)
+        np.testing.assert_array_equal(y[place], want)
 
 
 def test_the_shortcuts_of_sums_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole numbers by matrix product, ±1 by multiply and add: both must equal the chain of fused steps."""
     whole, signs, floats = RNG.integers(-9, 10, (3, 2, 5, 5)), RNG.choice([-1, 0, 1], (3, 2, 5, 5)), normal(3, 2, 5, 5)
-    geometry = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
+    geometry: dict[str, Any] = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1)}
     weights = [RNG.integers(-3, 4, (4, 2, 3, 3)), RNG.choice([-1, 1], (4, 2, 3, 3)), normal(4, 2, 3, 3)]
     cases = [(x.astype(np.float32), constant(w)) for x in (whole, signs, floats) for w in weights]
     ops = [nn.Conv(x=float_input(2, 5, 5), w=w, bias=None, **geometry) for _, w in cases]
@@ -131,8 +133,8 @@ def test_the_shortcuts_of_sums_give_the_same_bits(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sums, "is_whole", lambda values: False)
     for op, (x, _), y in zip(ops, cases, short, strict=True):
         np.testing.assert_array_equal(compute(op, x).view(np.int32), y.view(np.int32))
-    for (x, op), y in zip(flat, short_dense, strict=True):
-        np.testing.assert_array_equal(compute(op, x).view(np.int32), y.view(np.int32))
+    for (x, dense), y in zip(flat, short_dense, strict=True):
+        np.testing.assert_array_equal(compute(dense, x).view(np.int32), y.view(np.int32))
 
 
 def test_dense_and_matmul_are_chains_of_fused_steps() -> None:
@@ -158,7 +160,7 @@ def test_wide_integer_sums_are_exact() -> None:
 
 def test_batch_norm_rounds_every_step() -> None:
     x, values = normal(4, 3, 2), [normal(3), normal(3), normal(3), np.abs(normal(3))]
-    operands = dict(zip(("scale", "bias", "mean", "variance"), map(constant, values), strict=True))
+    operands: dict[str, Any] = dict(zip(("scale", "bias", "mean", "variance"), map(constant, values), strict=True))
     y = compute(nn.BatchNorm(x=float_input(3, 2), **operands, epsilon=1e-3), x)
     f = np.float32
     for n, c, i in itertools.product(range(4), range(3), range(2)):
@@ -314,7 +316,7 @@ def test_argmax_agrees_with_onnxruntime(last: bool, smallest: bool) -> None:
 def test_pad_agrees_with_onnxruntime(mode: str) -> None:
     x = normal(2, 3, 4)
     op = move.Pad(x=float_input(3, 4), pads=(1, 2, 0, 3), value=1.0, mode=mode)
-    want = by_onnxruntime("Pad", x, (np.array([0, 1, 2, 0, 0, 3]), np.float32(1)), mode=mode)
+    want = by_onnxruntime("Pad", x, (np.array([0, 1, 2, 0, 0, 3]), np.array(1, np.float32)), mode=mode)
     np.testing.assert_array_equal(compute(op, x), want)
 
 

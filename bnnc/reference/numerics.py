@@ -157,7 +157,7 @@ def erf(x: np.ndarray) -> np.ndarray:
     return np.where(x != x, x, np.where(size < np.float32(0.921875), near, np.copysign(far, x)))
 
 
-def power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def power(a: Values, b: Values) -> np.ndarray:
     """a to the b: products for b = 0, 1, 2, 3, 4, a division for -1, a root for 0.5, else exp(b * log(a))."""
     a, b = np.broadcast_arrays(np.asarray(a, np.float32), np.asarray(b, np.float32))
     square = a * a
