@@ -20,7 +20,7 @@ from bnnc.protocols import API_VERSION, Artifact
 
 
 @dataclass(frozen=True)
-class Options:
+class LlvmOptions:
     """The options of this target."""
 
     machine: str = field(default="native", metadata={"help": "the CPU to make code for: native, or one of the table"})
@@ -40,15 +40,15 @@ class Backend:
     level: ClassVar[str] = "loop"
     machines: ClassVar[tuple[str, ...]] = ("native", *(machine.name for machine in MACHINES if machine.triple))
     tools: ClassVar[tuple[str, ...]] = ()
-    Options: ClassVar[type[Any]] = Options
+    Options: ClassVar[type[Any]] = LlvmOptions
 
-    def emit(self, module: Module, options: Options) -> Artifact:
+    def emit(self, module: Module, options: LlvmOptions) -> Artifact:
         """NAME.ll, the whole network as LLVM IR text."""
         lowered, machine = self._lowered(module, options)
         name = lowered.program.name
         return Artifact({f"{name}.ll": print_llvm(lowered.program).encode()}, self._facts(lowered, machine))
 
-    def build(self, module: Module, options: Options) -> Artifact:
+    def build(self, module: Module, options: LlvmOptions) -> Artifact:
         """An object file and its C header, and a shared object where a linker is found; or what `kind` asks for."""
         lowered, machine = self._lowered(module, options)
         facts = self._facts(lowered, machine)
@@ -67,8 +67,8 @@ class Backend:
                 facts["note"] = why
         return Artifact(files, facts)
 
-    def load(self, module: Module, options: Options) -> Compiled:
-        """The network, ready to be called in this process. Raises BnncError B0604 for a machine that is not this one."""
+    def load(self, module: Module, options: LlvmOptions) -> Compiled:
+        """The network, ready to be called here. Raises BnncError B0604 for a machine that is not this one."""
         lowered, machine = self._lowered(module, options)
         own = native_machine()
         if machine.triple and machine.triple.split("-")[0] != own.triple.split("-")[0]:
@@ -80,12 +80,12 @@ class Backend:
             )
         return Compiled(module, lowered, machine, options.threads)
 
-    def loops(self, module: Module, options: Options) -> str:
+    def loops(self, module: Module, options: LlvmOptions) -> str:
         """The «loop» program as text."""
         return print_program(self._lowered(module, options)[0].program)
 
     @staticmethod
-    def _lowered(module: Module, options: Options) -> tuple[Lowered, Machine]:
+    def _lowered(module: Module, options: LlvmOptions) -> tuple[Lowered, Machine]:
         machine = machine_named(options.machine)
         return lower(module, machine), machine
 

@@ -1,7 +1,8 @@
-"""A network that runs in this process: converts the user's arrays, shares a batch between threads, times native code."""
+"""A network that runs in this process: converts the user's arrays, shares a batch among threads, times its code."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ class Compiled:
         count = len(arrays[0]) if arrays else 1
         parts = min(self._threads, max(count, 1))
         ends = [count * k // parts for k in range(parts + 1)]
-        slices = [[array[a:b] for array in arrays] for a, b in zip(ends, ends[1:], strict=False)]
+        slices = [[array[a:b] for array in arrays] for a, b in itertools.pairwise(ends)]
         if parts == 1:
             results = [self._program(slices[0], count)]
         else:

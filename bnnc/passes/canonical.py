@@ -14,7 +14,7 @@ from bnnc.passes.values import Finite, ValueSets, Whole, listed
 
 
 def canonicalise(module: Module) -> Module:
-    """Batch norm as subtract, multiply, add; pools for reductions over an image; no identities; detach residue removed."""
+    """Batch norm as subtract, multiply, add; pools for reductions over an image; no identities, no detach residue."""
     sets = ValueSets()
 
     def change(op: Op) -> Op:
@@ -117,7 +117,7 @@ def _global_pool(op: nn.Reduce) -> Op:
 
 
 def _average(op: nn.Pool) -> Op:
-    """An average whose count is the same everywhere is a sum and one division (docs/numerics.md: the same roundings)."""
+    """An average with one count everywhere is a sum and one division (docs/numerics.md: the same roundings)."""
     total = nn.Pool(op.x, "sum", op.kernel, op.strides, op.pads, op.dilations, loc=op.loc)
     return _divided(total, math.prod(op.kernel))
 

@@ -1,4 +1,4 @@
-"""Flattening of one-channel images comes before their quantiser, where it costs nothing and lets bits fill whole words."""
+"""One-channel images are flattened before their quantiser: it costs nothing there, and bits fill whole words."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class _Rewriting:
         if weights is None:
             self._note(op, _float_weights(op.w.values))
             return op
-        if lattice is None or max(abs(lattice.lo), abs(lattice.hi)) > LARGEST_STEPS and not lattice.plain:
+        if lattice is None or not (lattice.plain or max(abs(lattice.lo), abs(lattice.hi)) <= LARGEST_STEPS):
             self._lost_sign(op, weights)
             self._note(op, f"its weights are {weights.kind}, but its input is float{_input_help(op.x)}")
             return op

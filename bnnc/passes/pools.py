@@ -69,7 +69,7 @@ def _falling(region: Region, domain: Values) -> np.ndarray | None:
     for channel in range(channels):
         points = np.arange(lo[channel], hi[channel] + 1, domain.step)
         change = np.diff(region.evaluate(points, np.full(points.shape, channel)))
-        if (change < 0).any() and (change > 0).any() or np.isnan(change).any():
+        if ((change < 0).any() and (change > 0).any()) or np.isnan(change).any():
             return None
         result[channel] = bool((change < 0).any())
     return result

@@ -31,7 +31,7 @@ class Region:
         def operand(op: Op) -> np.ndarray:
             if isinstance(op, nn.Constant):
                 row = op.values.reshape(-1)
-                return row[channels] if row.size > 1 else row[0]
+                return row[channels] if row.size > 1 else row[:1]
             return values[op]
 
         with np.errstate(all="ignore"):
@@ -44,7 +44,7 @@ class Region:
         return np.broadcast_to(values[self.root], points.shape)
 
     def steps_only_up_or_down(self) -> bool:
-        """Whether the region is, in every channel, monotone in the source: a chain of monotone correctly rounded ops."""
+        """Whether the region is, in every channel, monotone in the source: a chain of such ops."""
         seen = {self.source}
         for op in self.ops:
             moving = [position for position, x in enumerate(op.operands) if x in seen]
@@ -103,7 +103,7 @@ class Regions:
         self._sources: dict[Op, Op | None] = {}
 
     def source(self, root: Op) -> Op | None:
-        """The one tensor that `root` is an elementwise function of; root itself if there is no other; None: constant."""
+        """The one tensor that `root` is an elementwise function of, root itself if none; None: a constant."""
         for op in _unknown(root, self._sources):
             self._sources[op] = self._find(op)
         return self._sources[root]
@@ -128,11 +128,8 @@ class Regions:
         source = self.source(root)
         if source is None or source is root:
             return None
-        inside: list[Op] = []
-        for op in topological([root]):
-            if op is not source and self.source(op) is source and not isinstance(op, nn.Constant):
-                inside.append(op)
-        return Region(source, root, tuple(inside))
+        inside = tuple(op for op in topological([root]) if op is not source and self.source(op) is source)
+        return Region(source, root, inside)
 
 
 def _dynamic(op: Op, sources: dict[Op, Op | None]) -> bool:

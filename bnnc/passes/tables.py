@@ -23,7 +23,7 @@ _UNUSED = np.iinfo(np.int32).max
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """y = values[c, n], n = how many of thresholds[c] are <= x. thresholds int32 or float32 [C, n], values float32 [C, n+1]."""
+    """y = values[c, n], n = how many of thresholds[c] are <= x; int32 or float32 [C, n], values float32 [C, n + 1]."""
 
     thresholds: np.ndarray
     values: np.ndarray

@@ -1,4 +1,4 @@
-"""Tabulation: from «nn» to «bit». What is proven to be integers becomes exact integer ops; the rest stays a float island.
+"""Tabulation: from «nn» to «bit». What is proven to be integers becomes integer ops; the rest stays a float island.
 
 Every elementwise region that starts at an integer tensor and ends in few integers is evaluated on every value that
 can occur, in fp32 exactly as the reference defines it, and stored as a step.

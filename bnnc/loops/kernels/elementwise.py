@@ -298,16 +298,18 @@ class _Kernel:
         limits = self._table(f"threshold{number}", op.thresholds.T)
         levels = self._table(f"values{number}", op.values.T)
         result = self.b.variable("level", self._row(op.values[:, 0], f"values{number}_0", point, of))
-        with self.b.loop(count, "n") as n:
-            limit = self._loaded(limits, n * rows, rows, point, x.type)
-            level = self._loaded(levels, (n + 1) * rows, rows, point, of)
+        with self.b.loop(count, "n") as position:
+            limit = self._loaded(limits, position * rows, rows, point, x.type)
+            level = self._loaded(levels, (position + 1) * rows, rows, point, of)
             self.b.assign(result, select(x >= limit, level, result))
         return result
 
     def _looked_up_value(self, op: bit.Step, x: Expression, point: _Point, number: int) -> Expression:
         lo, hi = value_range(op.x.type.dtype)
         domain = np.arange(lo, hi + 1)
-        entries = np.stack([v[np.searchsorted(t, domain, side="right")] for t, v in zip(op.thresholds, op.values)])
+        entries = np.stack(
+            [v[np.searchsorted(t, domain, side="right")] for t, v in zip(op.thresholds, op.values, strict=True)]
+        )
         table = self._table(f"table{number}", entries)
         index = Convert("sext", x, I64) - lo
         if len(op.thresholds) > 1:

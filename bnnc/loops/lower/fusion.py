@@ -21,10 +21,13 @@ def fused_steps(module: Module) -> dict[Op, bit.Step]:
         if not isinstance(op, bit.Conv | bit.Dense | nn.Conv | nn.Dense) or len(readers) != 1 or op in results:
             continue
         step = readers[0]
-        if isinstance(step, bit.Step) and isinstance(step.dtype, Bit | Trit | Code):
-            if step.thresholds.shape[1] <= MOST_FUSED_THRESHOLDS:
-                found[op] = step
+        if isinstance(step, bit.Step) and isinstance(step.dtype, Bit | Trit | Code) and _few_thresholds(step):
+            found[op] = step
     return found
+
+
+def _few_thresholds(step: bit.Step) -> bool:
+    return int(step.thresholds.shape[1]) <= MOST_FUSED_THRESHOLDS
 
 
 def inlined(module: Module, taken: dict[Op, bit.Step]) -> set[Op]:

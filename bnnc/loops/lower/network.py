@@ -17,8 +17,8 @@ from bnnc.ir.types import Int, is_integer, value_range
 from bnnc.loops import ir as loop
 from bnnc.loops.builder import Builder, at
 from bnnc.loops.ir import Buffer, Function, Program
-from bnnc.loops.kernels.elementwise import ELEMENTWISE, elementwise, tree
 from bnnc.loops.kernels.copies import copy_in, copy_out
+from bnnc.loops.kernels.elementwise import ELEMENTWISE, elementwise, tree
 from bnnc.loops.kernels.halo import fill_halo
 from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape, natural
 from bnnc.loops.lower.fusion import flattened, fused_steps, inlined
@@ -79,7 +79,8 @@ def input_scalar(op: Input) -> loop.Scalar:
     if not is_integer(op.dtype):
         return loop.F32
     lo, hi = value_range(op.dtype)
-    return loop.I8 if -128 <= lo and hi <= (127 if lo < 0 else 255) else loop.I32
+    fits = lo >= -128 and hi <= (127 if lo < 0 else 255)
+    return loop.I8 if fits else loop.I32
 
 
 def output_scalar(storage: str) -> loop.Scalar:
@@ -155,10 +156,9 @@ class Network:
         storage = Storage(buffer.name, buffer.bytes, buffer)
         signed = not (isinstance(op.dtype, Int) and op.dtype.lo >= 0 and op.dtype.hi > 127)
         one_order = layout.channels == 1 or layout.height * layout.width == 1
-        if isinstance(layout, Elements) and halo.empty and one_order and (signed or not is_integer(op.dtype)):
-            if layout.element == buffer.element:
-                self.places[op] = Place(users_own, storage)
-                return
+        if isinstance(layout, Elements) and halo.empty and one_order and signed and layout.element == buffer.element:
+            self.places[op] = Place(users_own, storage)
+            return
         function = copy_in(
             self.name("input", op.name), op.loc, op.dtype, op.type.shape, buffer.element, layout, self.machine.lanes
         )
@@ -191,7 +191,10 @@ class Network:
                 sides = [max(a, b) for a, b in zip(sides, pads, strict=True)]
                 if value is None:
                     value = reader.pad_value if isinstance(reader, bit.Conv) else 0
-        return Halo(*sides, value or 0) if value is not None else NO_HALO
+        if value is None:
+            return NO_HALO
+        top, left, bottom, right = sides
+        return Halo(top, left, bottom, right, value)
 
     def _layers_reading(self, op: Op) -> list[Op]:
         return self.users[op]
@@ -226,7 +229,7 @@ class Network:
     def elementwise(self, op: Op) -> None:
         """One kernel for op and everything inlined into it."""
         leaves: dict[Op, Layout] = {}
-        for inner in tree(op, {x: None for x in self._stored_below(op)}):
+        for inner in tree(op, dict.fromkeys(self._stored_below(op))):
             for x in inner.operands:
                 if not isinstance(x, nn.Constant) and x not in self.inside:
                     leaves[x] = self.place(x).layout

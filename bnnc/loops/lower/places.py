@@ -10,7 +10,7 @@ from bnnc.loops.layout import Layout
 
 @dataclass(eq=False)
 class Storage:
-    """Memory for one tensor: a user's array (`buffer` is set), or a stretch of the arena, alive from one call to another."""
+    """Memory for one tensor: a user's array (`buffer` is set), or a stretch of the arena, alive from call to call."""
 
     name: str
     bytes: int

@@ -10,8 +10,9 @@ from bnnc.loops.kernels.matmul import matmul
 from bnnc.loops.kernels.pool import pool
 from bnnc.loops.kernels.reduce import reduce
 from bnnc.loops.kernels.softmax import softmax
-from bnnc.loops.layout import Packed, elements, packed
+from bnnc.loops.layout import Elements, Packed, elements, packed
 from bnnc.loops.lower.network import Network, window_pads
+from bnnc.loops.lower.places import Place
 
 
 def lower(network: Network, op: Op) -> bool:
@@ -24,31 +25,31 @@ def lower(network: Network, op: Op) -> bool:
             target = elements(op.type.dtype, op.type.shape, network.halo(op))
             function = reduce(
                 network.name(op.function, op.loc.name), op.loc, op.function, op.x.type.shape, op.axes,
-                place.layout, target,
+                _plain(place), op.type.shape, target, network.machine.lanes,
             )  # fmt: skip
             network.places[op] = network.emit(function, (place,), target, op)
         case nn.ArgMax():
             place = network.plain(op.x)
             target = elements(op.type.dtype, op.type.shape)
             function = argmax(
-                network.name("argmax", op.loc.name), op.loc, op.x.type.shape, op.axis, place.layout, target,
-                last=op.last, smallest=op.smallest,
+                network.name("argmax", op.loc.name), op.loc, op.x.type.shape, op.axis, _plain(place), op.type.shape,
+                target, network.machine.lanes, last=op.last, smallest=op.smallest,
             )  # fmt: skip
             network.places[op] = network.emit(function, (place,), target, op)
         case nn.Softmax():
             place = network.plain(op.x)
             target = elements(op.type.dtype, op.type.shape, network.halo(op))
             function = softmax(
-                network.name("softmax", op.loc.name), op.loc, op.x.type.shape, op.axis, place.layout, target,
-                log=op.log,
+                network.name("softmax", op.loc.name), op.loc, op.x.type.shape, op.axis, _plain(place), target,
+                network.machine.lanes, log=op.log,
             )  # fmt: skip
             network.places[op] = network.emit(function, (place,), target, op)
         case nn.MatMul():
             places = [network.plain(op.a), network.plain(op.b)]
             target = elements(op.type.dtype, op.type.shape, network.halo(op))
             function = matmul(
-                network.name("matmul", op.loc.name), op.loc, op.a.type.shape, op.b.type.shape,
-                places[0].layout, places[1].layout, target,
+                network.name("matmul", op.loc.name), op.loc, op.a.type.shape, _plain(places[0]), op.b.type.shape,
+                _plain(places[1]), target, network.machine.lanes,
             )  # fmt: skip
             network.places[op] = network.emit(function, places, target, op)
         case _:
@@ -84,6 +85,11 @@ def _pool(network: Network, op: bit.Pool | nn.Pool) -> None:
         count_include_pad=include, start=start,
     )  # fmt: skip
     network.places[op] = network.emit(function, (place,), target, op)
+
+
+def _plain(place: Place) -> Elements:
+    assert isinstance(place.layout, Elements)
+    return place.layout
 
 
 def _pair(values: tuple[int, ...]) -> tuple[int, int]:
