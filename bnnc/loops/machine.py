@@ -14,8 +14,9 @@ class Machine:
     """A CPU, as far as code for it differs.
 
     `vector_bits` 0 means no vectors. `vector_popcount`: a popcount of 32-bit lanes is one instruction (else the kernels
-    are right, but not the fastest). `scalar_popcount`: of one word. `mask_registers`: a comparison gives bits, not
-    lanes. `triple`, `cpu` and `features` are LLVM's; the triple is empty for machines that only C reaches.
+    are right, but not the fastest). `scalar_popcount`: of one word. `flags_to_bits`: the flags of a comparison become
+    bits of a word in an instruction or two. `triple`, `cpu` and `features` are LLVM's; the triple is empty for machines
+    that only C reaches.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Machine:
     vector_registers: int = 16
     vector_popcount: bool = False
     scalar_popcount: bool = True
-    mask_registers: bool = False
+    flags_to_bits: bool = False
     fma: bool = True
     l1_bytes: int = 32 << 10
     l2_bytes: int = 256 << 10
@@ -40,11 +41,11 @@ class Machine:
 
 
 _X86 = "x86_64-unknown-linux-gnu"
-_AVX512 = {"vector_bits": 512, "vector_registers": 32, "mask_registers": True}
+_AVX512 = {"vector_bits": 512, "vector_registers": 32}
 
 
 def _x86(name: str, summary: str, cpu: str, **more: object) -> Machine:
-    return Machine(name, summary, _X86, cpu, **more)  # type: ignore[arg-type]
+    return Machine(name, summary, _X86, cpu, flags_to_bits=True, **more)  # type: ignore[arg-type]
 
 
 MACHINES: tuple[Machine, ...] = (

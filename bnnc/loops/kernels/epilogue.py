@@ -11,11 +11,15 @@ from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
     F32,
     I32,
+    Binary,
     Buffer,
     Convert,
     Expression,
     Extract,
+    LaneIndex,
+    Reduce,
     Scalar,
+    Select,
     compare,
     constant,
     constant_buffer,
@@ -171,7 +175,7 @@ class StepToPlanes:
                 for i in self._used:
                     verb = "ge" if self._rising else "le"
                     flags = tuple(compare(verb, pixel[n], limit(start, i, n)) for n in vectors)
-                    reached[i] = b.let(pack(flags), "reached")
+                    reached[i] = b.let(_bits(tile, flags), "reached")
                 for p in range(len(self.layout.planes)):
                     b.store(self._output, place + (p * self.layout.words + w), self._word(p, reached, first + w))
 
@@ -189,6 +193,22 @@ class StepToPlanes:
         for part in parts[1:]:
             result = result ^ part
         return result
+
+
+def _bits(tile: Tile, flags: tuple[Expression, ...]) -> Expression:
+    """The flags of 32 lanes as a word."""
+    lanes = tile.plan.lanes
+    if lanes == 1 or tile.plan.machine.flags_to_bits:
+        return pack(flags)
+    # Elsewhere collecting flags is slow: each lane gets its bit by a mask, and the lanes are joined at the end.
+    type_ = tile.type_of(I32)
+    joined: Expression | None = None
+    for n, flag in enumerate(flags):
+        bit = Binary("shl", constant(1 << (n * lanes), type_), LaneIndex(type_))
+        part = Select(flag, bit, constant(0, type_))
+        joined = part if joined is None else joined | part
+    assert joined is not None
+    return Reduce("or", joined)
 
 
 def _word_of(tile: Tile) -> Expression:

@@ -42,6 +42,9 @@ from bnnc.loops.kernels.tiling import (
 from bnnc.loops.layout import WORD, Packed
 from bnnc.loops.machine import Machine
 
+_UNROLLED = 8
+"""Words are taken several at a time while a round of the loop has no more popcounts than this."""
+
 
 def popcount_conv(
     name: str,
@@ -184,12 +187,20 @@ class _Kernel:
                     words = self.windows.words * (window.kernel[1] if joined else 1)
                     begin = b.let(row + kx * (window.dilations[1] * image.pixel), "begin")
                     base = b.let(taps + kx * (self.windows.words * size), "base")
-                    with b.loop(words, "k") as k:
-                        place = b.let(begin + k, "place")
-                        self._word(tile, step_, place, base + k * size, offsets, starts, counts, sums)
+                    together = self._together(words, len(step_.terms) * len(pixels) * len(vectors))
+                    with b.loop(words // together, "k") as k:
+                        for more in range(together):
+                            word = k * together + more
+                            place = b.let(begin + word, "place")
+                            self._word(tile, step_, place, base + word * size, offsets, starts, counts, sums)
         if not self.form.pixel_sum:
             return [[*row] for row in counts]
         return [[splat(z, type_) - r * 2 for r in row] for row, z in zip(counts, sums, strict=True)]
+
+    @staticmethod
+    def _together(words: int, counts: int) -> int:
+        """How many words a round of the inner loop takes: more when each is little work, as in dense layers."""
+        return max(n for n in (1, 2, 4) if words % n == 0 and (n == 1 or n * counts <= _UNROLLED))
 
     def _word(
         self,

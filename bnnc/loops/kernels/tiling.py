@@ -88,6 +88,7 @@ class Plan:
     height: int
     width: int
     parts: tuple[Part, ...]
+    machine: Machine
 
     @property
     def vectors(self) -> int:
@@ -126,7 +127,7 @@ def make_plan(
         rows, columns = _tile(height, width, max(1, registers // size))
         parts.append(Part(done, size, blocks, rows, columns, spare if last and blocks == 1 else 0))
         done += size * blocks
-    return Plan(lanes, height, width, tuple(parts))
+    return Plan(lanes, height, width, tuple(parts), machine)
 
 
 def _tile(height: int, width: int, most: int) -> tuple[int, int]:
