@@ -52,6 +52,7 @@ ARRAYS = [
     np.array([1, 0, -1] * 7, np.int16),
     np.array([1, -1, 0], np.float32),
     np.array([1, -1, -0.0], np.float32),
+    np.array([np.nan, 1], np.float32),
     np.array([np.nan, np.inf, -np.inf, 1e-45], np.float32),
     np.array(3, np.int64),
     np.zeros((2, 0, 3), np.int8),

@@ -34,12 +34,11 @@ def pack(array: np.ndarray) -> bytes:
 def _encoding(values: np.ndarray) -> int:
     if values.dtype.name == "bool" or values.dtype.kind == "u" or not values.size:
         return RAW
-    if values.min() < -1 or values.max() > 1:
-        return RAW
-    # Negative zero, NaN and fractions have no code.
-    if values.dtype.kind == "f" and not np.array_equal(np.sign(values).view(np.int32), values.view(np.int32)):
-        return RAW
-    return TERNARY if (values == 0).any() else SIGNS
+    signs = (values == 1) | (values == -1)
+    if signs.all():
+        return SIGNS
+    zeros = (values == 0) & ~np.signbit(values)  # negative zero has no code
+    return TERNARY if (signs | zeros).all() else RAW
 
 
 def _elements(flat: np.ndarray, encoding: int) -> bytes:

@@ -16,7 +16,7 @@ from bnnc.ir import nn
 from bnnc.ir.op import Op
 from bnnc.reference import numerics
 from bnnc.reference.bit import array_dtype
-from bnnc.reference.sums import EXACT_F32, conv_f32, is_whole, matmul_f32
+from bnnc.reference.sums import CACHE_ELEMENTS, EXACT_F32, conv_f32, is_whole, matmul_f32
 from bnnc.reference.taps import taps
 
 Operands = Sequence[np.ndarray]
@@ -40,6 +40,19 @@ def _prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, x, slope * x)
 
 
+def _in_blocks(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """The function, applied to as many elements at a time as keep its many intermediate arrays in the cache."""
+
+    def blockwise(x: np.ndarray) -> np.ndarray:
+        flat = x.reshape(-1)
+        result = np.empty(flat.shape, np.float32)
+        for start in range(0, flat.size, CACHE_ELEMENTS):
+            result[start : start + CACHE_ELEMENTS] = function(flat[start : start + CACHE_ELEMENTS])
+        return result.reshape(x.shape)
+
+    return blockwise
+
+
 def _half(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float16).astype(np.float32)
 
@@ -55,11 +68,11 @@ ELEMENTWISE: dict[str, Callable[..., np.ndarray]] = {
     "half": _half,
     "sqrt": np.sqrt,
     "reciprocal": lambda x: ONE / x,
-    "exp": numerics.exp,
-    "log": numerics.log,
-    "sigmoid": numerics.sigmoid,
-    "tanh": numerics.tanh,
-    "erf": numerics.erf,
+    "exp": _in_blocks(numerics.exp),
+    "log": _in_blocks(numerics.log),
+    "sigmoid": _in_blocks(numerics.sigmoid),
+    "tanh": _in_blocks(numerics.tanh),
+    "erf": _in_blocks(numerics.erf),
     "relu": lambda x: numerics.maximum(x, ZERO),
     "not": lambda x: _truth(x == 0),
     "add": lambda a, b: a + b,
@@ -207,7 +220,7 @@ def reduce(op: nn.Reduce, operands: Operands) -> np.ndarray:
             y = ascending_sum(x * x, axes)
         case "log_sum_exp":
             largest = _fold(x, axes, numerics.maximum)
-            y = numerics.log(ascending_sum(numerics.exp(x - largest), axes)) + largest
+            y = numerics.log(ascending_sum(ELEMENTWISE["exp"](x - largest), axes)) + largest
         case _:
             raise NotImplementedError(op.function)
     return y.reshape(y.shape[0], *op.type.shape)
@@ -227,7 +240,7 @@ def argmax(op: nn.ArgMax, operands: Operands) -> np.ndarray:
 def softmax(op: nn.Softmax, operands: Operands) -> np.ndarray:
     x, axes = as_float(operands[0]), (op.axis,)
     shifted = x - _fold(x, axes, numerics.maximum)
-    powers = numerics.exp(shifted)
+    powers = ELEMENTWISE["exp"](shifted)
     total = ascending_sum(powers, axes)
     return np.asarray(shifted - numerics.log(total) if op.log else powers / total)
 
