@@ -103,7 +103,7 @@ def _check(
     network = api.network(
         found.module, chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine, bits=bits
     )
-    if chosen.data:
+    if chosen.data and inputs is None:
         pieces = _images(found, chosen, console)
     elif inputs is not None:
         pieces = checking.pieces_of(inputs)
@@ -111,7 +111,7 @@ def _check(
         pieces = checking.seeded_pieces(found.module, chosen.check or COUNT, chosen.seed)
     # The reference is slow on large networks: unless a number, or a file, was asked for, it stops after a while.
     limit = SECONDS if expected is None and inputs is None and not chosen.check else None
-    verdict = checking.compare(found.module, network.run, pieces, expected, count=chosen.check, seconds=limit)
+    verdict = checking.compare(found.module, network.run, pieces, expected, count=chosen.check or None, seconds=limit)
     document = {"check": verdict.as_json(), **({"passes": [row.as_json() for row in rows]} if rows else {})}
     problems = [row for row in rows if row.agreement.different]
     failures = [_wrong_pass(row) for row in problems[:1]]

@@ -57,8 +57,10 @@ Model = Annotated[
     str | None,
     typer.Argument(help="The model file; `-` reads it from standard input.", show_default=False, metavar="MODEL"),
 ]
-Target = Annotated[str | None, _flag("--target", "-t", help="What to make it for.", rich_help_panel=TARGET)]
-Output = Annotated[str | None, _flag("--output", "-o", help="Where to write.", rich_help_panel=TARGET)]
+Target = Annotated[
+    str | None, _flag("--target", "-t", help="What to make it for.", metavar="NAME", rich_help_panel=TARGET)
+]
+Output = Annotated[str | None, _flag("--output", "-o", help="Where to write.", metavar="PATH", rich_help_panel=TARGET)]
 Optimise = Annotated[
     str | None, _flag("-O", help="How hard to optimise: -O0 … -O3.", metavar="LEVEL", rich_help_panel=TARGET)
 ]
@@ -66,7 +68,9 @@ Extra = Annotated[
     list[str] | None,
     _flag("-X", help="An option of the target, KEY=VALUE (bnnc targets NAME).", metavar="K=V", rich_help_panel=TARGET),
 ]
-Machine = Annotated[str | None, _flag("--machine", help="The processor to make code for.", rich_help_panel=TARGET)]
+Machine = Annotated[
+    str | None, _flag("--machine", help="The processor to make code for.", metavar="NAME", rich_help_panel=TARGET)
+]
 Threads = Annotated[str | None, _flag("--threads", help="How many threads.", metavar="N", rich_help_panel=TARGET)]
 MaxRam = Annotated[
     str | None, _flag("--max-ram", help="Fail if more memory is needed: 64KiB.", metavar="SIZE", rich_help_panel=TARGET)
@@ -76,7 +80,8 @@ MaxFlash = Annotated[
     _flag("--max-flash", help="Fail if the weights need more: 256KiB.", metavar="SIZE", rich_help_panel=TARGET),
 ]
 Frontend = Annotated[
-    str | None, _flag("--from", help="How to read the model, if its suffix does not say.", rich_help_panel=MODEL)
+    str | None,
+    _flag("--from", help="How to read the model, if its suffix does not say.", metavar="NAME", rich_help_panel=MODEL),
 ]
 Shape = Annotated[
     list[str] | None,
@@ -111,7 +116,10 @@ NoCheck = Annotated[bool, _flag("--no-check", help="Do not check.", rich_help_pa
 Input = Annotated[
     str | None, _flag("--input", "-i", help="Data: .npz, .npy, .png or .jpg.", metavar="FILE", rich_help_panel=RUN)
 ]
-Data = Annotated[str | None, _flag("--data", help="A data set: mnist, fashion-mnist or cifar-10.", rich_help_panel=RUN)]
+Data = Annotated[
+    str | None,
+    _flag("--data", help="A data set: mnist, fashion-mnist or cifar-10.", metavar="NAME", rich_help_panel=RUN),
+]
 DataDir = Annotated[
     str | None, _flag("--data-dir", help="The folder that data sets lie in.", metavar="FOLDER", rich_help_panel=RUN)
 ]

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 On = Annotated[
     str | None,
-    typer.Option("--on", help="Where to run it: llvm, reference …", show_default=False, rich_help_panel=o.RUN),
+    typer.Option(
+        "--on", help="Where to run it: llvm, reference …", metavar="NAME", show_default=False, rich_help_panel=o.RUN
+    ),
 ]
 DumpLayers = Annotated[
     bool,
@@ -72,14 +74,14 @@ def run(
         from bnnc.config import usage
 
         chosen = work.settings({**flags, "target": on})
-        if bool(input) == bool(flags["data"]):
+        if bool(input) == bool(chosen.data if not input else data):
             what = "both --input and --data were given" if input else "there is nothing to run the model on"
             raise usage(what, helps=("bnnc run MODEL --input FILE, or bnnc run MODEL --data mnist",))
         with work.loaded(chosen, console) as found:
             network = api.network(
                 found.module, chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine
             )
-            if data:
+            if not input:
                 _run_dataset(network, found, chosen, console)
             else:
                 _run_file(str(input), network, found, chosen, console, dump_layers)
