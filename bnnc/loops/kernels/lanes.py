@@ -2,6 +2,7 @@
 
 The loops are those of the popcount kernel, lanes are output channels, and every output adds its products in the order
 of docs/numerics.md (channels outermost, then the kernel's axes), whatever the tile: floats are equal to the last bit.
+Integers may be added in any order, and take the one in which they lie in memory.
 Padding is read from the halo, which holds 0: adding w * 0 by a fused step changes nothing (but a sum that underflowed
 to -0, which becomes +0).
 """
@@ -44,8 +45,8 @@ from bnnc.loops.kernels.tiling import (
 from bnnc.loops.layout import Elements
 from bnnc.loops.machine import Machine
 
-_UNROLLED = 100
-"""A kernel row is unrolled while it has no more products than this: longer code gains nothing."""
+_UNROLLED = 60
+"""The inner loop is unrolled while it has no more products than this: longer code gains nothing."""
 
 
 def lane_conv(
@@ -78,7 +79,7 @@ def lane_conv(
     lanes = machine.lanes
     while groups > 1 and (outputs if own else outputs // groups) % lanes:
         lanes //= 2
-    plan = make_plan(machine, outputs, height, width, epilogue.packed, lanes, apart=own)
+    plan = make_plan(machine, outputs, height, width, epilogue.packed, lanes=lanes, apart=own, widest=2)
     borders = no_borders(height, width)
     element = F32 if is_float else I32
     base: np.ndarray | None
@@ -100,8 +101,9 @@ def lane_conv(
         first = np.minimum(np.arange(plan.vectors) * lanes, outputs - 1) // (outputs // groups) * inputs
         starts = constant_buffer(f"{name}_start", first.astype(np.int64), "first channel that each vector reads")
     for number, part in enumerate(plan.parts):
-        packed = _packed(weights, plan, part)
-        comment = "[block][channel][kernel row][kernel column][vector][lane]"
+        # Floats are added channel by channel; integers in the order in which they lie in memory.
+        packed = _packed(weights, plan, part, (0, 2, 3, 4, 1) if is_float else (0, 3, 4, 2, 1))
+        comment = "[block][channel, kernel row, kernel column in the order of the loops][vector][lane]"
         buffer = constant_buffer(f"{name}_weights" + (f"_{number}" if number else ""), packed, comment)
         kernel = _Kernel(b, x, image, window, part, buffer, inputs, starts, own)
         with tile_loop(b, plan, part) as tile:
@@ -109,13 +111,13 @@ def lane_conv(
     return b.function()
 
 
-def _packed(weights: np.ndarray, plan: Plan, part: Part) -> np.ndarray:
+def _packed(weights: np.ndarray, plan: Plan, part: Part, order: tuple[int, ...]) -> np.ndarray:
     size = part.vectors * plan.lanes
     padded = np.zeros((plan.channels, *weights.shape[1:]), weights.dtype)
     padded[: len(weights)] = weights
     chosen = padded[part.first * plan.lanes : part.first * plan.lanes + part.blocks * size]
     blocked = chosen.reshape(part.blocks, size, *weights.shape[1:])
-    return np.ascontiguousarray(blocked.transpose(0, 2, 3, 4, 1))
+    return np.ascontiguousarray(blocked.transpose(order))
 
 
 class _Kernel:
@@ -153,15 +155,24 @@ class _Kernel:
             starts = [b.let(tile.channel + n * lanes, "start") for n in vectors]
         size = self.part.vectors * lanes
         height, width = window.kernel
-        unrolled = width if width * len(pixels) * len(vectors) <= _UNROLLED else 1
-        with b.loop(self.channels, "c") as c, b.loop(height, "ky") as ky:
-            row = b.let(corner + c + ky * (window.dilations[0] * image.row), "row")
-            taps = b.let(((tile.block * self.channels + c) * height + ky) * (width * size), "taps")
-            with b.loop(width // unrolled, "kx") as kx:
+        # (name, count, distance in x)
+        axes = [
+            ("c", self.channels, 1),
+            ("ky", height, window.dilations[0] * image.row),
+            ("kx", width, window.dilations[1] * image.pixel),
+        ]
+        if self.element != F32:
+            axes = [*axes[1:], axes[0]]
+        (first, rounds1, far1), (second, rounds2, far2), (last, rounds3, far3) = axes
+        work = len(pixels) * len(vectors)
+        unrolled = max(n for n in (1, 2, 3, 4) if rounds3 % n == 0 and (n == 1 or n * work <= _UNROLLED))
+        with b.loop(rounds1, first) as i, b.loop(rounds2, second) as j:
+            begin = b.let(corner + i * far1 + j * far2, "begin")
+            taps = b.let(((tile.block * rounds1 + i) * rounds2 + j) * (rounds3 * size), "taps")
+            with b.loop(rounds3 // unrolled, last) as k:
                 for more in range(unrolled):
-                    column = kx * unrolled + more
-                    place = b.let(row + column * (window.dilations[1] * image.pixel), "place")
-                    self._tap(tile, place, taps + column * size, offsets, starts, sums)
+                    step_ = k * unrolled + more
+                    self._tap(tile, b.let(begin + step_ * far3, "place"), taps + step_ * size, offsets, starts, sums)
         return [[*row_] for row_ in sums]
 
     def _tap(

@@ -102,18 +102,27 @@ class Plan:
 
 
 def make_plan(
-    machine: Machine, channels: int, height: int, width: int, packed: bool, lanes: int = 0, apart: bool = False
+    machine: Machine,
+    channels: int,
+    height: int,
+    width: int,
+    packed: bool,
+    *,
+    lanes: int = 0,
+    apart: bool = False,
+    widest: int = 4,
 ) -> Plan:
     """Tiles for the machine's registers. `packed`: the epilogue writes whole words of 32 output channels.
 
     `lanes`: of a vector, where not the machine's. `apart`: spare channels get a block of their own even when they would
-    do no harm in the output.
+    do no harm in the output. `widest`: vectors of a tile; fewer leave room for more pixels, so that weights are read
+    less often, which pays where they are large.
     """
     lanes = lanes or machine.lanes
     granule = max(1, WORD // lanes) if packed else 1
     vectors = -(-channels // (lanes * granule)) * granule
     registers = 28 if machine.vector_registers >= 32 else 12
-    widest = 8 if height * width == 1 else 4
+    widest = 8 if height * width == 1 else widest
     count = max(granule, min(vectors, widest // granule * granule))
     spare = vectors * lanes - channels
     parts = []
@@ -131,10 +140,15 @@ def make_plan(
 
 
 def _tile(height: int, width: int, most: int) -> tuple[int, int]:
+    """Rows and columns of a tile of at most so many pixels: equal parts of a row; more rows where rows are short."""
     most = min(most, 14)
     columns = -(-width // -(-width // most))
-    rows = max(1, min(height, most // columns))
-    return -(-height // -(-height // rows)), columns
+
+    def cost(rows: int) -> float:
+        # Pixels done (some twice, when rows does not divide), and a toll for the loop around each tile.
+        return -(-height // rows) * rows * (1 + 1.5 / (rows * columns))
+
+    return min(range(1, max(1, min(height, most // columns)) + 1), key=cost), columns
 
 
 @dataclass(frozen=True)
