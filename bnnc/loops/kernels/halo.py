@@ -19,7 +19,7 @@ def fill_halo(name: str, loc: Location, layout: Layout, lanes: int = 1) -> Funct
     halo = layout.halo
     b = Builder(name, f"halo of {halo.value}", loc)
     y = b.parameter("target", layout.element, layout.length, access="write")
-    pattern = _pattern(layout)
+    pattern = pixel_pattern(layout, halo.value)
     inside, between = layout.width * layout.pixel, (halo.left + halo.right) * layout.pixel
     # The right border of a row and the left border of the next are neighbours.
     _fill(b, y, 0, layout.origin, pattern, lanes)
@@ -30,17 +30,23 @@ def fill_halo(name: str, loc: Location, layout: Layout, lanes: int = 1) -> Funct
     return b.function()
 
 
-def _pattern(layout: Layout) -> list[int | float]:
-    """The elements of one pixel; a single one if they are all the same."""
-    value = layout.halo.value
+def pixel_pattern(layout: Layout, value: float) -> list[int | float]:
+    """The buffer's elements of one pixel with that value in every channel; a single one where they are all the same."""
     if not isinstance(layout, Packed):
         return [value]
     spare = layout.words * WORD - layout.channels
     words: list[int | float] = []
-    for bit in planes_of(value, layout.planes):
+    for bit in planes_of(int(value), layout.planes):
         last = (1 << (WORD - spare)) - 1
         words += [*[-1] * (layout.words - 1), last] if bit else [0] * layout.words
     return [word - (1 << WORD) if word >= 1 << (WORD - 1) else word for word in words]
+
+
+def fill_image(b: Builder, y: Buffer, layout: Layout, value: float, lanes: int) -> None:
+    """Writes the value into every channel of every pixel, but not into the halo."""
+    pattern = pixel_pattern(layout, value)
+    with b.loop(layout.height, "y") as row:
+        _fill(b, y, row * layout.row + layout.origin, layout.width * layout.pixel, pattern, lanes)
 
 
 def _fill(b: Builder, y: Buffer, first: Operand, count: int, pattern: list[int | float], lanes: int) -> None:
