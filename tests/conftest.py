@@ -15,6 +15,7 @@ SLOW = "slow: run with --slow"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked `slow`")
+    parser.addoption("--update-golden", action="store_true", help="write what comes out as what is expected")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -49,6 +49,12 @@ def lattice_of(values: Values) -> Lattice | None:
 
 
 def _fit(members: np.ndarray, scale: float, offset: float) -> Lattice | None:
+    # The step between small values carries their rounding errors; the largest value gives it more precisely.
+    far = members[np.abs(members - np.float32(offset)).argmax()].astype(np.float64) - offset
+    steps = np.rint(far / scale)
+    if steps == 0 or abs(steps) > LARGEST_CODE:
+        return None
+    scale = float(np.float32(far / steps))
     exact = (members.astype(np.float64) - offset) / scale
     n = np.rint(exact)
     if np.abs(n).max() > LARGEST_CODE or np.abs(exact - n).max() * scale > TOLERANCE * np.abs(members).max():

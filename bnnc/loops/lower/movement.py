@@ -27,9 +27,10 @@ def lower(network: Network, op: Op) -> bool:
     target = natural(op.type.dtype, op.type.shape, network.halo(op))
     places = [_compatible(network, x, target) for x in op.operands]
     table, value = _table(op)
-    function = gather(
-        network.name(op.opcode, op.loc.name), op.loc, [place.layout for place in places], table, target, value=value
-    )
+    layouts = [place.layout for place in places]
+    name = network.name(op.opcode, op.loc.name)
+    padding = value if target.element.is_float else int(value)
+    function = gather(name, op.loc, layouts, target, table, padding, network.machine.lanes)
     network.places[op] = network.emit(function, places, target, op)
     return True
 
