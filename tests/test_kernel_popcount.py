@@ -149,3 +149,22 @@ def test_dense_layers_are_one_pixel(channels: int, outputs: int) -> None:
     case = Case(BIT, channels, outputs, (1, 1), Window((1, 1)), 1, 0, "bit", channels * outputs, Halo())
     check_sums(case, native_machine(), run_native)
     check_step(case, native_machine(), run_native, BIT, 1)
+
+
+@pytest.mark.parametrize("lanes", [4, 8])
+@pytest.mark.parametrize("planes", [BIT, TRIT, INT4])
+def test_counts_in_bytes_do_not_overflow(lanes: int, planes: tuple[int, ...]) -> None:
+    # The most extreme values that differ everywhere, over more words than a byte can count.
+    low = -1 if planes in (BIT, TRIT) else -8
+    x, weights = np.full((2100, 1, 2), low), np.full((40, 2100, 1, 2), 1 if planes in (BIT, TRIT) else -5)
+    image, output = Packed(2100, 1, 2, planes), Elements(40, 1, 1, I32)
+    function = popcount_conv("dense", image, weights, Window((1, 2)), StoreSums(output), MACHINES[lanes])
+    wanted = convolve(x, weights, Window((1, 2)), 1, 0)
+    assert np.array_equal(take(output, run_native(function, [put(image, x)])), wanted)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cases(), st.sampled_from([4, 8]), st.sampled_from([BIT, TRIT, CODE2]), st.integers(1, 3))
+def test_kernels_of_other_machines_on_this_one(case: Case, lanes: int, planes: tuple[int, ...], count: int) -> None:
+    check_step(case, MACHINES[lanes], run_native, planes, count)
+    check_sums(case, MACHINES[lanes], run_native)

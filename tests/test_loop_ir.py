@@ -309,3 +309,9 @@ def test_the_text_shows_every_statement() -> None:
     assert "for i in 0 .. 2" in text
     assert "if x[i] > 3" in text
     assert "y[i * 4 :4] = x[i * 4 :4] ^ 1x4" in text
+
+
+def test_a_wide_lane_becomes_narrow_ones_low_bits_first() -> None:
+    got = apply(I32, 4, lambda a: Convert("bitcast", a, vector_of(I8, 16)), np.array([0x04030201, -1, 0, 0x7F]))
+    assert got.tolist() == [1, 2, 3, 4, -1, -1, -1, -1, 0, 0, 0, 0, 127, 0, 0, 0]
+    apply(I8, 16, lambda a: Convert("bitcast", a, vector_of(I64, 2)), np.arange(-8, 8))

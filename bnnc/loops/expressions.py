@@ -228,7 +228,8 @@ CONVERSIONS = ("sext", "zext", "trunc", "bitcast", "to_float", "to_int")
 @dataclass(frozen=True, eq=False)
 class Convert(Expression):
     """sext, zext, trunc between integers; bitcast between i32 and f32; to_float: signed integer to the nearest f32;
-    to_int: f32 towards zero to i32, saturating, NaN to 0. Lanes are kept."""
+    to_int: f32 towards zero to i32, saturating, NaN to 0. Lanes are kept; but an integer vector may be bitcast to
+    another of the same size, where a wide lane becomes several narrow ones, low bits first."""
 
     kind: str
     value: Expression
@@ -236,16 +237,19 @@ class Convert(Expression):
 
     def __post_init__(self) -> None:
         source, target = self.value.type.element, self.of.element
+        sizes = [type_.lanes * type_.element.bits for type_ in (self.value.type, self.of)]
+        cut = sizes[0] == sizes[1] and not source.is_float and not target.is_float and I1 not in (source, target)
         ok = {
             "sext": not source.is_float and not target.is_float and source.bits < target.bits,
             "zext": not source.is_float and not target.is_float and source.bits < target.bits,
             "trunc": not source.is_float and not target.is_float and source.bits > target.bits,
-            "bitcast": {source, target} == {I32, F32},
+            "bitcast": {source, target} == {I32, F32} or cut,
             "to_float": not source.is_float and target == F32,
             "to_int": source == F32 and target == I32,
         }
         _check(ok.get(self.kind, False), f"no {self.kind} from {self.value.type} to {self.of}")
-        _check(self.value.type.lanes == self.of.lanes, f"{self.kind} from {self.value.type} to {self.of}")
+        same = self.value.type.lanes == self.of.lanes or (self.kind == "bitcast" and cut)
+        _check(same, f"{self.kind} from {self.value.type} to {self.of}")
         self._typed(self.of)
 
 

@@ -13,9 +13,12 @@ from bnnc.ir.location import UNKNOWN, Location
 from bnnc.ir.op import expect
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
+    I8,
     I32,
     I64,
+    Binary,
     Buffer,
+    Convert,
     Expression,
     Function,
     Variable,
@@ -25,6 +28,7 @@ from bnnc.loops.ir import (
     load,
     popcount,
     splat,
+    vector_of,
 )
 from bnnc.loops.kernels.epilogue import Epilogue, Sums
 from bnnc.loops.kernels.forms import Form, Pass, Term, choose_form
@@ -41,6 +45,12 @@ from bnnc.loops.kernels.tiling import (
 )
 from bnnc.loops.layout import WORD, Packed
 from bnnc.loops.machine import Machine
+
+
+def _in_bytes(machine: Machine) -> bool:
+    """Whether vectors are counted in bytes, which are added up before they overflow."""
+    return machine.lanes > 1 and not machine.vector_popcount
+
 
 _UNROLLED = 8
 """Words are taken several at a time while a round of the loop has no more popcounts than this."""
@@ -68,7 +78,9 @@ def popcount_conv(
     expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
     expect(weights.shape[2:] == window.kernel, f"weights {list(weights.shape)} are not for a window {window.kernel}")
     height, width = window.output(image.height, image.width)
-    plan = make_plan(machine, len(weights), height, width, epilogue.packed)
+    # Counting in bytes needs registers besides the accumulators.
+    registers = 0 if not _in_bytes(machine) else 20 if machine.vector_registers >= 32 else 8
+    plan = make_plan(machine, len(weights), height, width, epilogue.packed, registers=registers)
     windows = _ChannelWindows(plan, weights, groups, image.words)
     form = choose_form(image.planes, windows.weights, windows.real)
     padded = np.zeros((plan.channels, *weights.shape[1:]), np.int64)
@@ -187,15 +199,54 @@ class _Kernel:
                     words = self.windows.words * (window.kernel[1] if joined else 1)
                     begin = b.let(row + kx * (window.dilations[1] * image.pixel), "begin")
                     base = b.let(taps + kx * (self.windows.words * size), "base")
-                    together = self._together(words, len(step_.terms) * len(pixels) * len(vectors))
-                    with b.loop(words // together, "k") as k:
-                        for more in range(together):
-                            word = k * together + more
-                            place = b.let(begin + word, "place")
-                            self._word(tile, step_, place, base + word * size, offsets, starts, counts, sums)
+                    self._run(tile, step_, words, begin, base, size, offsets, starts, counts, sums)
         if not self.form.pixel_sum:
             return [[*row] for row in counts]
         return [[splat(z, type_) - r * 2 for r in row] for row, z in zip(counts, sums, strict=True)]
+
+    def _run(
+        self,
+        tile: Tile,
+        step: Pass,
+        words: int,
+        begin: Expression,
+        base: Expression,
+        size: int,
+        offsets: list[int],
+        starts: list[Expression],
+        counts: list[list[Variable]],
+        sums: list[Variable],
+    ) -> None:
+        """The loop over a run of words."""
+        b = self.b
+        if not _in_bytes(tile.plan.machine):
+            together = self._together(words, len(step.terms) * len(offsets) * len(starts))
+            with b.loop(words // together, "k") as k:
+                for more in range(together):
+                    word = k * together + more
+                    place = b.let(begin + word, "place")
+                    self._word(tile, step, place, base + word * size, offsets, starts, counts, sums)
+            return
+        type_ = tile.type_of(I32)
+        octets = vector_of(I8, 4 * type_.lanes)
+        signs = sorted({term.sign for term in step.terms}, reverse=True)
+        # A byte takes 8 a term and word, and holds 255.
+        most = 255 // (8 * max(sum(term.sign == sign for term in step.terms) for sign in signs))
+        pieces = -(-words // most)
+        with b.loop(pieces, "piece") as piece:
+            first = b.let(piece * most, "first")
+            last = b.let(binary("min", first + most, constant(words, I64)), "last") if pieces > 1 else words
+            narrow = {
+                sign: [[b.variable("byte", constant(0, octets)) for _ in starts] for _ in offsets] for sign in signs
+            }
+            with b.loop(last, "k", start=first) as k:
+                self._word(tile, step, b.let(begin + k, "place"), base + k * size, offsets, starts, narrow, sums)
+            for sign, rows in narrow.items():
+                for row, totals in zip(rows, counts, strict=True):
+                    for count, total in zip(row, totals, strict=True):
+                        pairs = b.let(_halves(b, Convert("bitcast", count, type_), 8, 0x00FF00FF), "pairs")
+                        added = _halves(b, pairs, 16, 0x0000FFFF)
+                        b.assign(total, binary("add" if sign > 0 else "sub", total, added))
 
     @staticmethod
     def _together(words: int, counts: int) -> int:
@@ -210,9 +261,10 @@ class _Kernel:
         where: Expression,
         offsets: list[int],
         starts: list[Expression],
-        counts: list[list[Variable]],
+        counts: list[list[Variable]] | dict[int, list[list[Variable]]],
         sums: list[Variable],
     ) -> None:
+        """Counts one word of every tap of the tile; in bytes where `counts` are given by sign."""
         b, lanes = self.b, tile.plan.lanes
         type_ = tile.type_of(I32)
         where = b.let(where, "where")
@@ -242,8 +294,19 @@ class _Kernel:
                     }
                 for term in step.terms:
                     word = _term_word(term, u, rows, n)
-                    sign_name = "add" if term.sign > 0 else "sub"
-                    b.assign(counts[m][n], binary(sign_name, counts[m][n], popcount(word)))
+                    if isinstance(counts, dict):
+                        total = counts[term.sign][m][n]
+                        b.assign(total, total + popcount(Convert("bitcast", word, total.of)))
+                    else:
+                        total = counts[m][n]
+                        b.assign(total, binary("add" if term.sign > 0 else "sub", total, popcount(word)))
+
+
+def _halves(b: Builder, value: Expression, distance: int, mask: int) -> Expression:
+    """Neighbouring fields of so many bits, added in pairs."""
+    value = b.let(value, "fields")
+    low = constant(mask, value.type)
+    return (value & low) + (Binary("lshr", value, constant(distance, value.type)) & low)
 
 
 def _weight_planes(term: Term) -> list[int]:

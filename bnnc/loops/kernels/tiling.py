@@ -111,17 +111,18 @@ def make_plan(
     lanes: int = 0,
     apart: bool = False,
     widest: int = 4,
+    registers: int = 0,
 ) -> Plan:
     """Tiles for the machine's registers. `packed`: the epilogue writes whole words of 32 output channels.
 
     `lanes`: of a vector, where not the machine's. `apart`: spare channels get a block of their own even when they would
     do no harm in the output. `widest`: vectors of a tile; fewer leave room for more pixels, so that weights are read
-    less often, which pays where they are large.
+    less often, which pays where they are large. `registers`: how many accumulators there may be.
     """
     lanes = lanes or machine.lanes
     granule = max(1, WORD // lanes) if packed else 1
     vectors = -(-channels // (lanes * granule)) * granule
-    registers = 28 if machine.vector_registers >= 32 else 12
+    registers = registers or (28 if machine.vector_registers >= 32 else 12)
     widest = 8 if height * width == 1 else widest
     count = max(granule, min(vectors, widest // granule * granule))
     spare = vectors * lanes - channels
