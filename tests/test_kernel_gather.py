@@ -66,7 +66,7 @@ def moved(draw: st.DrawFn, kind: str, indices: list[np.ndarray]) -> np.ndarray:
     if kind == "expand":
         return np.broadcast_to(x[:, None], (x.shape[0], draw(st.integers(1, 3)), *x.shape[1:]))
     every = np.concatenate([index.reshape(-1) for index in indices])
-    return rng.choice([-1, *every.tolist()], (draw(st.integers(1, 70)), draw(st.integers(1, 3))))
+    return np.array(rng.choice([-1, *every.tolist()], (draw(st.integers(1, 70)), draw(st.integers(1, 3)))))
 
 
 def some(draw: st.DrawFn, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
@@ -180,6 +180,17 @@ def test_joining_channels_of_bits_needs_no_table(channels: tuple[int, int]) -> N
     rng = np.random.default_rng(1)
     values = [rng.choice([-1, 1], (n, 3, 4)) for n in channels]
     check(Case(sources, values, target, table, 1, 4), interpreted=True)
+
+
+@pytest.mark.parametrize("dtype", [Bit(), Trit()])
+@pytest.mark.parametrize("chosen", [slice(0, 40), slice(32, 64), slice(32, 50), slice(5, 70), slice(0, 70, 3)])
+def test_slices_of_packed_channels(dtype: DType, chosen: slice) -> None:
+    source = packed(dtype, (70, 2, 3), Halo(1, 0, 1, 0, 1))
+    table = np.arange(70 * 6).reshape(70, 2, 3)[chosen]
+    target = packed(dtype, table.shape, Halo(0, 1, 0, 1, -1))
+    values = np.random.default_rng(2).choice([-1, 1], (70, 2, 3))
+    assert not tables_of(gather("move", LOC, [source], target, table))
+    check(Case([source], [values], target, table, 1, 4), interpreted=True)
 
 
 def test_what_cannot_be_moved_is_refused() -> None:

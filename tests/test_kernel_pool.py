@@ -22,6 +22,8 @@ from tests.halo import assert_halo_untouched
 from tests.kernels import run_interpreted, run_native
 from tests.packing import put, take
 
+DTYPES: list[DType] = [Bit(), Bit(), F32(), Int(-128, 127), Int(0, 255), Int(-40_000, 3)]
+
 
 @dataclass
 class Case:
@@ -42,12 +44,13 @@ def values_of(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator) ->
 
 @st.composite
 def halos(draw: st.DrawFn, values: tuple[int, ...] = (0,)) -> Halo:
-    return Halo(*(draw(st.integers(0, 2)) for _ in range(4)), draw(st.sampled_from(values)))
+    sides = [draw(st.integers(0, 2)) for _ in range(4)]
+    return Halo(sides[0], sides[1], sides[2], sides[3], draw(st.sampled_from(values)))
 
 
 @st.composite
 def cases(draw: st.DrawFn, most: int = 70) -> Case:
-    dtype = draw(st.sampled_from([Bit(), Bit(), F32(), Int(-128, 127), Int(0, 255), Int(-40_000, 3)]))
+    dtype: DType = draw(st.sampled_from(DTYPES))
     channels = draw(st.one_of(st.integers(1, most), st.sampled_from([32, 64])))
     shape = (channels, draw(st.integers(1, 9)), draw(st.integers(1, 9)))
     pair = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -64,7 +67,7 @@ def cases(draw: st.DrawFn, most: int = 70) -> Case:
             op = nn.Pool(source, function, *window, count_include_pad=draw(st.booleans()))
         else:
             function = draw(st.sampled_from(["max", "min"] if isinstance(dtype, Bit) else ["max", "min", "sum"]))
-            mixed = isinstance(dtype, Bit) and function == "max" and draw(st.booleans())
+            mixed = function == "max" and draw(st.booleans())
             op = bit.Pool(source, function, *window, rng.random(channels) < 0.5 if mixed else None)
     except TypeRuleError:
         kernel, pads = (1, 1), (0, 0, 0, 0)
@@ -75,19 +78,15 @@ def cases(draw: st.DrawFn, most: int = 70) -> Case:
         )
     make = packed if isinstance(dtype, Bit) else elements
     halo_values = (-1, 1) if isinstance(dtype, Bit) else (0, 1)
-    layouts = [
-        make(op.x.type.dtype, shape, draw(halos(halo_values))),
-        make(op.type.dtype, op.type.shape, draw(halos())),
-    ]
+    layout = make(dtype, shape, draw(halos(halo_values)))
+    target = make(op.type.dtype, op.type.shape, draw(halos()))
     values = values_of(dtype, shape, rng)
-    return Case(op, values, *layouts, draw(st.sampled_from([1, 4, 16])))
+    return Case(op, values, layout, target, draw(st.sampled_from([1, 4, 16])))
 
 
 def kernel_of(case: Case) -> Function:
     op = case.op
-    start = None
-    if op.type.dtype != F32() and op.function != "sum":
-        start = value_range(op.type.dtype)[0 if op.function == "max" else 1]
+    ends = None if isinstance(op.type.dtype, F32) or op.function == "sum" else value_range(op.type.dtype)
     return pool(
         "layer",
         Location("pool1"),
@@ -101,7 +100,7 @@ def kernel_of(case: Case) -> Function:
         case.lanes,
         count_include_pad=isinstance(op, nn.Pool) and op.count_include_pad,
         smallest=op.smallest if isinstance(op, bit.Pool) else None,
-        start=start,
+        ends=ends,
     )
 
 

@@ -13,13 +13,13 @@ from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
     F32,
     I32,
+    NUMPY,
     Buffer,
     Constant,
     Convert,
     Expression,
     Function,
     Operand,
-    Scalar,
     Type,
     Variable,
     binary,
@@ -31,6 +31,7 @@ from bnnc.loops.ir import (
     with_element,
 )
 from bnnc.loops.kernels.functions import apply
+from bnnc.loops.kernels.numbers import converted
 from bnnc.loops.kernels.strips import strips
 from bnnc.loops.layout import WORD, Elements, Layout, Packed
 
@@ -131,15 +132,15 @@ def pool(
     *,
     count_include_pad: bool = False,
     smallest: np.ndarray | None = None,
-    start: int | None = None,
+    ends: tuple[int, int] | None = None,
 ) -> Function:
     """NAME(source, target): a pool over (height, width) windows; pads are (top, left, bottom, right).
 
     Both layouts hold elements (`max`, `min`, `sum` of any element, `average` of f32), or both one plane of packed bits
-    (`max` is OR, `min` AND; bool `smallest` [C] marks channels of a max pool that take AND). The output sizes are those
-    of `target`, so `ceil_mode` is decided there. Taps in the padding, halo or not, are skipped. `start` is what a
-    maximum or minimum of integers starts from and a window of padding alone gives (the lowest or highest value of the
-    type); without it, the end of the element's range. Raises ValueError for anything else.
+    (`max` is OR, `min` AND). Bool `smallest` [C] marks channels of a max pool, not of f32, that take the minimum. The
+    output sizes are those of `target`, so `ceil_mode` is decided there. Taps in the padding, halo or not, are skipped.
+    `ends` are the lowest and highest value of the integers: what a maximum or minimum starts from, and what a window of
+    padding alone gives; without them, those of the element. Raises ValueError for anything else.
     """
     axes = tuple(
         _Axis(size, outputs, kernel[a], strides[a], pads[a], pads[a + 2], dilations[a])
@@ -152,8 +153,8 @@ def pool(
         raise ValueError(f"no {function} pool of {source} to {target}")
     if isinstance(source, Packed) and isinstance(target, Packed):
         body = _bits(b, name, function, source, target, smallest, (x, y), axes)
-    elif isinstance(source, Elements) and isinstance(target, Elements) and smallest is None:
-        body = _elements(b, function, source, target, (x, y), axes, start)
+    elif isinstance(source, Elements) and isinstance(target, Elements):
+        body = _elements(b, name, function, source, target, (x, y), axes, ends, smallest)
     else:
         raise ValueError(f"no {function} pool of {source} to {target}")
     _windows(b, axes, count_include_pad, lambda window: body(window, lanes))
@@ -203,48 +204,67 @@ def _output_place(target: Layout, window: _Window) -> Expression:
 # -------------------------------------------------------------------------------------------------------- elements
 def _elements(
     b: Builder,
+    name: str,
     function: str,
     source: Elements,
     target: Elements,
     buffers: tuple[Buffer, Buffer],
     axes: Sequence[_Axis],
-    start: int | None,
+    ends: tuple[int, int] | None,
+    smallest: np.ndarray | None,
 ) -> Body:
+    """Channels that take the minimum flip all bits before and after: that turns the order of integers round."""
     real = source.element.is_float
-    if real != target.element.is_float or (function == "average" and not real):
+    mixed = smallest is not None and bool(smallest.any())
+    if (
+        real != target.element.is_float
+        or (function == "average" and not real)
+        or (mixed and (real or function != "max"))
+    ):
         raise ValueError(f"no {function} pool of {source.element} to {target.element}")
     wide = max((source.element, target.element), key=lambda element: element.bits)
+    low, high = ends or (-(1 << (wide.bits - 1)), (1 << (wide.bits - 1)) - 1)
+    flips = starts = None
+    if mixed and smallest is not None:
+        flips = constant_buffer(f"{name}_smallest", np.where(smallest, -1, 0).astype(NUMPY[wide]), "takes the minimum")
+        starts = constant_buffer(f"{name}_start", np.where(smallest, ~high, low).astype(NUMPY[wide]), "lowest values")
     x, y = buffers
 
     def body(window: _Window, lanes: int) -> None:
         first, down, right = _input_place(axes, source, window)
         first, place = b.let(first, "in"), b.let(_output_place(target, window), "out")
         for channel, width in strips(b, source.channels, lanes):
-            total = b.variable("total", _start(function, start, vector_of(wide, width)))
+            type_ = vector_of(wide, width)
+            start = _start(function, (low, high), type_) if starts is None else load(starts, channel, type_)
+            flip = None if flips is None else b.let(load(flips, channel, type_), "flip")
+            total = b.variable("total", start)
 
             def tap(
-                row: Expression, column: Expression, total: Variable = total, channel: Expression = channel
+                row: Expression,
+                column: Expression,
+                total: Variable = total,
+                channel: Expression = channel,
+                flip: Expression | None = flip,
             ) -> None:
                 where = first + row * down + column * right + channel
-                taken = _widened(load(x, where, with_element(total.type, source.element)), wide)
-                b.assign(total, _joined(b, function, total, taken))
+                taken = converted(load(x, where, with_element(total.type, source.element)), wide)
+                b.assign(total, _joined(b, function, total, taken if flip is None else taken ^ flip))
 
             window.each(b, tap)
-            result = total / splat(window.count, total.type) if function == "average" else total
-            b.store(y, place + channel, _narrowed(result, target.element))
+            result: Expression = total if flip is None else total ^ flip
+            if function == "average":
+                result = total / splat(window.count, total.type)
+            b.store(y, place + channel, converted(result, target.element))
 
     return body
 
 
-def _start(function: str, start: int | None, type_: Type) -> Expression:
-    element = type_.element
+def _start(function: str, ends: tuple[int, int], type_: Type) -> Expression:
+    real = type_.element.is_float
     if function in ("sum", "average"):
-        return constant(0.0 if element.is_float else 0, type_)
-    if element.is_float:
-        return constant(-math.inf if function == "max" else math.inf, type_)
-    low = -(1 << (element.bits - 1))
-    end = low if function == "max" else -low - 1
-    return constant(end if start is None else start, type_)
+        return constant(0.0 if real else 0, type_)
+    low, high = (-math.inf, math.inf) if real else ends
+    return constant(low if function == "max" else high, type_)
 
 
 def _joined(b: Builder, function: str, total: Expression, taken: Expression) -> Expression:
@@ -253,18 +273,6 @@ def _joined(b: Builder, function: str, total: Expression, taken: Expression) -> 
     if total.type.element.is_float:
         return apply(b, function, (total, taken))
     return binary(function, total, taken)
-
-
-def _widened(value: Expression, element: Scalar) -> Expression:
-    if value.type.element.bits == element.bits:
-        return value
-    return Convert("sext", value, with_element(value.type, element))
-
-
-def _narrowed(value: Expression, element: Scalar) -> Expression:
-    if value.type.element.bits == element.bits:
-        return value
-    return Convert("trunc", value, with_element(value.type, element))
 
 
 # ------------------------------------------------------------------------------------------------------------ bits

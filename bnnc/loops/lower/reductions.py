@@ -76,13 +76,11 @@ def _pool(network: Network, op: bit.Pool | nn.Pool) -> None:
         return
     place = network.plain(op.x)
     target = elements(dtype, op.type.shape)
-    start = None
-    if isinstance(op, bit.Pool) and op.function != "sum":
-        start = value_range(dtype)[0 if op.function == "max" else 1]
+    ends, smallest = (value_range(dtype), op.smallest) if isinstance(op, bit.Pool) else (None, None)
     include = isinstance(op, nn.Pool) and op.count_include_pad
     function = pool(
         name, op.loc, op.function, place.layout, target, kernel, strides, pads, dilations, network.machine.lanes,
-        count_include_pad=include, start=start,
+        count_include_pad=include, smallest=smallest, ends=ends,
     )  # fmt: skip
     network.places[op] = network.emit(function, (place,), target, op)
 
