@@ -15,6 +15,7 @@ Inputs = Mapping[str, np.ndarray]
 Run = Callable[[Inputs], Any]
 WARM_SECONDS = 0.1
 FEWEST_RUNS = 5
+ROUND_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,26 @@ class Measured:
     peer: Measured | None = None
 
 
-def measure(compiled: Run, inputs: Inputs, seconds: float, peer: Run | None = None) -> Measured:
-    """Run for about `seconds`, the peer in turn with ours, so that both meet the same state of the machine."""
+def measure(compiled: Run, inputs: Inputs, seconds: float, peer: Run | None = None, *, native: bool = True) -> Measured:
+    """Measure for about `seconds`, ours and the peer's runs in turn, so that both meet the same state of the machine.
+
+    Where the network can time its native code, and `native` is wanted, the times are of that, and what a call from
+    Python takes longer is `call_overhead`; else they are of calls.
+    """
     for run in (compiled, peer):
         if run is not None:
             _warm(run, inputs)
     calls: list[float] = []
-    native: list[float] = []
+    inside: list[float] = []
     others: list[float] = []
     end = time.perf_counter() + seconds
     while len(calls) < FEWEST_RUNS or time.perf_counter() < end:
-        calls.append(_time(compiled, inputs))
-        if isinstance(compiled, Timed):
-            native += [1e6 * second for second in compiled.time(inputs, 1)]
+        calls += _round(compiled, inputs)
+        if native and isinstance(compiled, Timed):
+            inside += [1e6 * second for second in compiled.time(inputs, FEWEST_RUNS)]
         if peer is not None:
-            others.append(_time(peer, inputs))
-    ours = native or calls
+            others += _round(peer, inputs)
+    ours = inside or calls
     overhead = float(np.median(calls) - np.median(ours))
     return _summary(ours, max(overhead, 0.0), _summary(others) if others else None)
 
@@ -72,10 +77,16 @@ def _warm(run: Run, inputs: Inputs) -> None:
         run(inputs)
 
 
-def _time(run: Run, inputs: Inputs) -> float:
-    start = time.perf_counter_ns()
+def _round(run: Run, inputs: Inputs) -> list[float]:
+    """The microseconds of a few calls in a row: the first after a switch is cold, and left out."""
     run(inputs)
-    return (time.perf_counter_ns() - start) / 1000
+    times: list[float] = []
+    end = time.perf_counter() + ROUND_SECONDS
+    while not times or time.perf_counter() < end:
+        start = time.perf_counter_ns()
+        run(inputs)
+        times.append((time.perf_counter_ns() - start) / 1000)
+    return times
 
 
 def _summary(times: list[float], overhead: float = 0.0, peer: Measured | None = None) -> Measured:

@@ -95,7 +95,7 @@ def _bench(
         console.note(
             f"the model file has its batch of {peer.chunk} baked in: {versus} runs it in such chunks, filled up"
         )
-    measured = timing.measure(network.compiled, inputs, seconds, peer)
+    measured = timing.measure(network.compiled, inputs, seconds, peer, native=chosen.threads == 1)
     layers = timing.layers(network.compiled, inputs)
     document: dict[str, Any] = {
         "bench": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ class Console:
     def _rich(self, stderr: bool) -> RichConsole:
         from rich.console import Console as RichConsole
 
-        return RichConsole(
+        console = RichConsole(
             stderr=stderr,
             highlight=False,
             markup=False,
@@ -95,6 +96,9 @@ class Console:
             force_terminal={"always": True, "never": False}.get(self.color),
             no_color=True if self.color == "never" else None,
         )
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console.width = 400  # in a file or a pipe nothing is cut or wrapped
+        return console
 
     @property
     def people(self) -> RichConsole:
@@ -134,10 +138,7 @@ class Console:
             )
         for row in rows:
             table.add_row(*row)
-        out = self.data
-        if not out.is_terminal:
-            out.width = 400  # in a file or a pipe nothing is cut or wrapped
-        out.print(table)
+        self.data.print(table)
 
     def show(self, diagnostic: Diagnostic) -> None:
         """Remember a diagnostic for the JSON document, and write it for people (warnings not with `-q`)."""
