@@ -39,7 +39,8 @@ def kernel(function: str, count: int, lanes: int, fixed: tuple[float | None, ...
 
 def expected(function: str, operands: list[np.ndarray]) -> np.ndarray:
     xs = tuple(Input(f"x{i}", F32_TYPE(), x.shape) for i, x in enumerate(operands))
-    return evaluate(Map(function, xs), [x[None] for x in operands])[0]
+    found: np.ndarray = evaluate(Map(function, xs), [x[None] for x in operands])[0]
+    return found
 
 
 def values(function: str, seed: int) -> list[np.ndarray]:

@@ -40,7 +40,7 @@ class Case:
     @property
     def wanted(self) -> np.ndarray:
         flat = np.concatenate([v.reshape(-1) for v in self.values])
-        return np.where(self.table < 0, flat.dtype.type(self.value), flat[self.table])
+        return np.asarray(np.where(self.table < 0, flat.dtype.type(self.value), flat[self.table]))
 
 
 def moved(draw: st.DrawFn, kind: str, indices: list[np.ndarray]) -> np.ndarray:

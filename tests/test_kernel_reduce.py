@@ -27,6 +27,7 @@ from tests.kernels import run_interpreted, run_native
 from tests.packing import put, take
 
 LOC = Location("head")
+DTYPES: list[DType] = [F32_TYPE(), F32_TYPE(), Int(-100, 100)]
 
 
 @dataclass
@@ -59,7 +60,7 @@ def shapes(draw: st.DrawFn, most: int, least_rank: int = 1) -> tuple[int, ...]:
 
 @st.composite
 def reductions(draw: st.DrawFn, most: int = 40) -> Case:
-    dtype: DType = draw(st.sampled_from([F32_TYPE(), F32_TYPE(), Int(-100, 100)]))
+    dtype = draw(st.sampled_from(DTYPES))
     shape = shapes(draw, most)
     source, machine_lanes = layout(draw, dtype, shape), draw(st.sampled_from([1, 4, 16]))
     x = Input("x", dtype, shape)

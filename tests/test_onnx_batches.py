@@ -185,6 +185,44 @@ def test_symbolic_input_with_the_example_baked_in(tmp_path: Path) -> None:
     agrees(made, tmp_path, batch=1)
 
 
+@pytest.mark.parametrize("size", ["batch", 1, 4])
+def test_attention_with_heads_merged_into_the_batch(size: Any, tmp_path: Path) -> None:
+    """[B, T, H*D] -> [B*H, T, D] twice, their product, and back."""
+    number = size if isinstance(size, int) else -1
+    nodes = [
+        node("Reshape", ["x", "split"], ["a"]),
+        node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3]),
+        node("Reshape", ["b", "heads"], ["q"]),
+        node("Transpose", ["q"], ["k"], perm=[0, 2, 1]),
+        node("MatMul", ["q", "k"], ["s"]),
+        node("Softmax", ["s"], ["p"], axis=-1),
+        node("MatMul", ["p", "q"], ["o"]),
+        node("Reshape", ["o", "back"], ["y"]),
+    ]
+    constants = {"split": ints(0, 0, 2, 4), "heads": ints(-1, 3, 4), "back": ints(number, 2, 3, 4)}
+    agrees(model(nodes, {"x": ([size, 3, 8], 1)}, ["y"], constants), tmp_path)
+
+
+@pytest.mark.parametrize("size", ["batch", 1, 4])
+def test_zero_state(size: Any, tmp_path: Path) -> None:
+    """torch.zeros(x.size(0), 4) through a layer of its own, with more axes on the way."""
+    nodes = [
+        node("Shape", ["x"], ["s"]),
+        node("Gather", ["s", "zero"], ["n"]),
+        node("Concat", ["n", "four"], ["shape"], axis=0),
+        node("ConstantOfShape", ["shape"], ["h"]),
+        node("MatMul", ["h", "u"], ["a"]),
+        node("Add", ["a", "c"], ["b"]),
+        node("Unsqueeze", ["b", "zero"], ["d"]),
+        node("Exp", ["d"], ["e"]),
+        node("Squeeze", ["e", "zero"], ["f"]),
+        node("MatMul", ["x", "w"], ["g"]),
+        node("Add", ["f", "g"], ["y"]),
+    ]
+    constants = {"four": ints(4), "u": weights(4, 4), "c": weights(4), "zero": ints(0), "w": weights(5, 4)}
+    agrees(model(nodes, {"x": ([size, 5], 1)}, ["y"], constants), tmp_path)
+
+
 OUTER = [node("Unsqueeze", ["x", "a"], ["u"]), node("Add", ["x", "u"], ["y"])]
 GRAM = [node("Transpose", ["x"], ["t"]), node("MatMul", ["t", "x"], ["y"])]
 REFUSED = {

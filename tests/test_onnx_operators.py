@@ -281,6 +281,27 @@ sizes = [
 sizes.append(node("Resize", ["x", "", "", "c"], ["y"], mode="nearest"))
 case("Resize sizes", model(sizes, {"x": (IMAGE, 1)}, ["y"], {"zero": ints(0), "two": ints(2), "hw": ints(12, 21)}))
 
+# Products by labels, running sums, lists of indices.
+for equation, shape in (
+    ("bchw,oc->bohw", (4, 3)),
+    ("bchw,hk->bckw", (6, 2)),
+    ("bchw,c", (3,)),
+    ("bchw,chw->b", (3, 6, 7)),
+):
+    case(f"Einsum {equation}", model([node("Einsum", ["x", "w"], ["y"], equation=equation)], {"x": (IMAGE, 1)}, ["y"],
+                                     {"w": weights(*shape)}))  # fmt: skip
+for equation in ("bij,bkj->bik", "bij,bij->bi", "bij,bkl->bikl"):
+    case(
+        f"Einsum {equation}",
+        model([node("Einsum", ["x", "x"], ["y"], equation=equation)], {"x": (["batch", 3, 5], 1)}, ["y"]),
+    )
+case("Einsum of one", one("Einsum", IMAGE, equation="bchw->bwc"))
+case("CumSum", one("CumSum", IMAGE, {"a": np.array(2)}))
+case("CumSum reverse", one("CumSum", IMAGE, {"a": np.array(-1)}, reverse=1))
+front = [node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]), node("GatherND", ["t", "i"], ["y"])]
+case("GatherND", model(front, {"x": (IMAGE, 1)}, ["y"], {"i": np.array([[2], [0], [1], [-1]])}))
+case("Pad wrap", one("Pad", IMAGE, {"p": ints(0, 0, 1, 2, 0, 0, 0, 1)}, opset=19, mode="wrap"))
+
 # Quantisers of standard ONNX.
 scale, zero = np.array(0.25, F), np.array(3, np.uint8)
 quantise = [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "z"], ["y"])]

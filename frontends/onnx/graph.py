@@ -15,6 +15,7 @@ from onnx import AttributeProto
 from bnnc.diagnostics import BnncError, error
 from bnnc.frontends.onnx import (
     activations,
+    einsum,
     elementwise,
     matrices,
     microsoft,
@@ -26,8 +27,10 @@ from bnnc.frontends.onnx import (
     resizing,
     windows,
 )
+from bnnc.frontends.onnx.functions import filled_in
 from bnnc.frontends.onnx.inputs import Inputs, make_inputs, read_inputs, stand_in
 from bnnc.frontends.onnx.node import Handler, Node, World
+from bnnc.frontends.onnx.order import needed_nodes, order_flaw
 from bnnc.frontends.onnx.problems import SHAPES, Failure, Problem, as_error, malformed, unsupported
 from bnnc.frontends.onnx.reading import opset_of
 from bnnc.frontends.onnx.tensors import tensor_value
@@ -39,6 +42,7 @@ from bnnc.protocols import ImportOptions
 
 _STANDARD: dict[str, Handler] = {
     **activations.HANDLERS,
+    **einsum.HANDLERS,
     **elementwise.HANDLERS,
     **matrices.HANDLERS,
     **norms.HANDLERS,
@@ -134,7 +138,7 @@ class Walk:
         value = self._read(name, scopes)
         if value is None:
             raise self._broken(f"no node makes the output `{name}`", name)
-        node = Node(self.world, "output", "", 0, place, {}, (value,), frozenset())
+        node = Node({}, self.world, "output", "", 0, place, (value,), frozenset())
         try:
             op = node.whole(value)
             if value.constant:
@@ -188,7 +192,9 @@ class Walk:
         """Import the nodes that `wanted` needs; their results go into the scope."""
         nodes = list(nodes)
         needed = needed_nodes(nodes, wanted)
-        self._check_order(nodes, scopes)
+        flaw = order_flaw(nodes, (scopes.values, scopes.initialisers, scopes.lost), scopes.initialisers)
+        if flaw is not None:
+            raise self._broken(*flaw)
         for index, proto in enumerate(nodes):
             used = needed.get(index)
             if used is None:
@@ -249,9 +255,17 @@ class Walk:
         if any(name in scopes.lost for name in proto.input):
             return None
         inputs = tuple(self._read(name, scopes) if name else None for name in proto.input)
-        attributes = {attribute.name: attribute for attribute in proto.attribute}
-        opset = versions.get(proto.domain, versions.get("", 1))
-        node = Node(self.world, proto.op_type, proto.domain, opset, place, attributes, inputs, used, len(proto.output))
+        node = Node(
+            attributes={attribute.name: attribute for attribute in proto.attribute},
+            world=self.world,
+            op_type=proto.op_type,
+            domain=proto.domain,
+            opset=versions.get(proto.domain, versions.get("", 1)),
+            loc=place,
+            inputs=inputs,
+            used=used,
+            outputs=len(proto.output),
+        )
         if function is not None:
             return self._call(function, node, depth)
         if proto.op_type == "Constant" and special:
@@ -286,7 +300,7 @@ class Walk:
         missing = {name for name in function.input if name not in given}
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
         attributes = {**defaults, **node.attributes}
-        nodes = [_with_attributes(proto, attributes, missing) for proto in function.node]
+        nodes = [filled_in(proto, attributes, missing) for proto in function.node]
         return self._inside(
             nodes, list(function.output), Scopes(ChainMap(given)), _versions(function.opset_import), node, depth
         )
@@ -311,66 +325,6 @@ class Walk:
                 raise malformed(f"gives `{name}`, which no node inside makes")
             found.append(value)
         return tuple(found)
-
-    def _check_order(self, nodes: list[onnx.NodeProto], scopes: Scopes) -> None:
-        """Every name is made once, and before it is read."""
-        makers: dict[str, int] = {}
-        for index, proto in enumerate(nodes):
-            for name in proto.output:
-                if name and (name in makers or name in scopes.initialisers):
-                    raise self._broken(f"two nodes make `{name}`", proto.name or name)
-                makers[name] = index
-        for index, proto in enumerate(nodes):
-            for name in proto.input:
-                if not name or name in scopes.values or name in scopes.initialisers or name in scopes.lost:
-                    continue
-                who = proto.name or f"{proto.op_type}_{proto.output[0] if proto.output else ''}"
-                if name not in makers:
-                    raise self._broken(f"node `{who}` reads `{name}`, which nothing makes", who)
-                if makers[name] >= index:
-                    how = "in a cycle" if _cyclic(nodes, makers, index) else "before it is made"
-                    raise self._broken(f"node `{who}` reads `{name}` {how}", who)
-
-
-def needed_nodes(nodes: list[onnx.NodeProto], wanted: Iterable[str]) -> dict[int, frozenset[int]]:
-    """Which nodes the wanted names need, by index, and which of their outputs are read."""
-    names = set(wanted)
-    needed: dict[int, frozenset[int]] = {}
-    for index in range(len(nodes) - 1, -1, -1):
-        proto = nodes[index]
-        used = frozenset(i for i, name in enumerate(proto.output) if name and name in names)
-        if used:
-            needed[index] = used
-            names.update(_reads(proto))
-    return needed
-
-
-def _reads(proto: onnx.NodeProto) -> set[str]:
-    """Every name a node reads, those of its inner graphs included."""
-    names, stack = set(), [proto]
-    while stack:
-        node = stack.pop()
-        names.update(node.input)
-        for attribute in node.attribute:
-            for graph in (*((attribute.g,) if attribute.type == AttributeProto.GRAPH else ()), *attribute.graphs):
-                stack.extend(graph.node)
-                names.update(output.name for output in graph.output)
-    return names
-
-
-def _cyclic(nodes: list[onnx.NodeProto], makers: Mapping[str, int], start: int) -> bool:
-    """Whether node `start` needs its own result."""
-    seen: set[int] = set()
-    stack = [start]
-    while stack:
-        for name in _reads(nodes[stack.pop()]):
-            maker = makers.get(name) if name else None
-            if maker == start:
-                return True
-            if maker is not None and maker not in seen:
-                seen.add(maker)
-                stack.append(maker)
-    return False
 
 
 def _initialisers(graph: onnx.GraphProto, file: str) -> dict[str, onnx.TensorProto]:
@@ -402,43 +356,6 @@ def _constant(node: Node) -> Value:
     if node.has("value_floats"):
         return node.known(np.array(node.attributes["value_floats"].floats, np.float32), "float32")
     raise unsupported("holds a sparse tensor or a text")
-
-
-def _with_attributes(
-    proto: onnx.NodeProto, attributes: Mapping[str, AttributeProto], missing: set[str]
-) -> onnx.NodeProto:
-    """A node of a function with the caller's attributes put in, and inputs that the caller left out left out."""
-    copied = onnx.NodeProto()
-    copied.CopyFrom(proto)
-    for index, name in enumerate(copied.input):
-        if name in missing:
-            copied.input[index] = ""
-    _substitute(copied, attributes)
-    return copied
-
-
-def _substitute(proto: onnx.NodeProto, attributes: Mapping[str, AttributeProto]) -> None:
-    kept = []
-    for attribute in proto.attribute:
-        if attribute.ref_attr_name:
-            if attribute.ref_attr_name not in attributes:
-                continue
-            filled = AttributeProto()
-            filled.CopyFrom(attributes[attribute.ref_attr_name])
-            filled.name = attribute.name
-            kept.append(filled)
-            continue
-        for graph in (*((attribute.g,) if attribute.type == AttributeProto.GRAPH else ()), *attribute.graphs):
-            for inner in graph.node:
-                _substitute(inner, attributes)
-        kept.append(attribute)
-    copies = []
-    for attribute in kept:
-        copy = AttributeProto()
-        copy.CopyFrom(attribute)
-        copies.append(copy)
-    del proto.attribute[:]
-    proto.attribute.extend(copies)
 
 
 def module_name(stem: str) -> str:

@@ -39,6 +39,8 @@ def matmul(node: Node, a: Value, b: Value) -> Value:
     shape = product_shape(a.shape, b.shape)
     for operand in (a, b):
         node.finite(operand, "weights")
+    if a.constant and b.constant:
+        a = node.batched(a)
     if b.constant and not a.constant and b.rank <= 2:
         return _times_weights(node, a, b, shape)
     if a.constant and not b.constant and a.rank == 2 and b.rank >= 2 and _batch_is_last(b):
@@ -81,54 +83,43 @@ def _general(node: Node, a: Value, b: Value, shape: Shape) -> Value:
     """Both operands may come from the input; the batch stands before the last two axes, or is the left's rows."""
     if a.rank < 2 or b.rank < 2:
         raise unsupported("multiplies a computed vector")
-    if a.constant and b.constant:
+    forms = {(_from_right(v), v.batch.before, v.batch.after) for v in (a, b) if v.batch is not None}
+    if not forms:
         return node.result(_product(node, node.whole(a), node.whole(b)), shape, None, a.dtype)
-    batched = [value for value in (a, b) if not value.constant]
-    if any(value.batch is not None and value.batch.axis is None for value in batched):
-        a, b = node.hidden(a), node.hidden(b)
-        return node.result(_product(node, node.whole(a), node.whole(b)), shape, Batch(None), a.dtype)
-    places = {_from_right(value) for value in batched}
-    place = min(places)
-    rows = len(batched) == 1 and place == 2 and not a.constant
-    if (
-        len(places) > 1
-        or any(value.batch is not None and value.batch.merged for value in batched)
-        or (place < 3 and not rows)
-    ):
-        if node.world.n != 1:
-            raise batch_problem("multiplies values whose batch axes do not lie on each other")
-        a, b = node.hidden(a), node.hidden(b)
-        return node.result(_product(node, node.whole(a), node.whole(b)), shape, Batch(None), a.dtype)
-    if rows:
+    place, before, after = min(forms)
+    merged = before * after > 1
+    batch = Batch(len(shape) - place, before, after)
+    if len(forms) == 1 and place > 2:
+        ops = [_without(node, value, batch, place) for value in (a, b)]
+        return node.result(_product(node, *ops), shape, batch, a.dtype)
+    if len(forms) == 1 and place == 2 and b.constant:
         # The rows of the left operand are the samples: each is a matrix of one row.
-        batch = Batch(len(shape) - 2)
         sample = node.whole(a)
-        row = node.reshaped(sample, (*sample.type.shape[:-1], 1, sample.type.shape[-1]))
+        row = sample if merged else node.reshaped(sample, (*sample.type.shape[:-1], 1, sample.type.shape[-1]))
         product = _product(node, row, node.whole(b))
         return node.result(node.reshaped(product, sample_shape(shape, batch)), shape, batch, a.dtype)
-    ops = [_without(node, value, place) for value in (a, b)]
-    batch = Batch(len(shape) - place)
-    return node.result(_product(node, *ops), shape, batch, a.dtype)
+    if node.world.n != 1:
+        raise batch_problem("multiplies values whose batch axes do not lie on each other")
+    a, b = node.hidden(a), node.hidden(b)
+    return node.result(_product(node, node.whole(a), node.whole(b)), shape, Batch(None), a.dtype)
 
 
-def _without(node: Node, value: Value, place: int) -> Op:
+def _without(node: Node, value: Value, batch: Batch, place: int) -> Op:
     """The sample of an operand; a constant loses the axis at which the other operand has its batch."""
-    op = node.whole(value)
     axis = value.rank - place
     if not value.constant or axis < 0:
-        return op
-    if value.shape[axis] != 1:
-        core = node.core(value)
-        if core.type.shape[axis] != 1:
-            raise batch_problem(f"multiplies by a constant `{value.name}` that differs between samples")
-        op = node.expanded(core, (*value.shape[:axis], 1, *value.shape[axis + 1 :]))
-    return node.reshaped(op, value.shape[:axis] + value.shape[axis + 1 :])
+        return node.whole(value)
+    core = node.core(value)
+    if core.type.shape[axis] != 1:
+        raise batch_problem(f"multiplies by a constant `{value.name}` that differs between samples")
+    op = node.expanded(core, (*value.shape[:axis], 1, *value.shape[axis + 1 :]))
+    return op if batch.merged else node.reshaped(op, value.shape[:axis] + value.shape[axis + 1 :])
 
 
 def _from_right(value: Value) -> int:
+    """Where the batch stands, counted from the right; 0 where it has no axis."""
     assert value.batch is not None
-    assert value.batch.axis is not None
-    return value.rank - value.batch.axis
+    return 0 if value.batch.axis is None else value.rank - value.batch.axis
 
 
 def _product(node: Node, a: Op, b: Op) -> Op:

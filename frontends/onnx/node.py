@@ -11,6 +11,7 @@ import numpy as np
 from onnx import AttributeProto
 
 from bnnc.frontends.onnx import constants
+from bnnc.frontends.onnx.attributes import Attributes
 from bnnc.frontends.onnx.problems import (
     NOT_FINITE,
     SHAPES,
@@ -53,7 +54,7 @@ class World:
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class Node(Attributes):
     """A node with its inputs resolved; None stands for an input that is left out."""
 
     world: World
@@ -61,42 +62,9 @@ class Node:
     domain: str
     opset: int
     loc: Location
-    attributes: dict[str, AttributeProto]
     inputs: tuple[Value | None, ...]
     used: frozenset[int]
     outputs: int = 1
-
-    # ---- attributes ----
-
-    def _attribute(self, name: str, kind: int) -> AttributeProto | None:
-        found = self.attributes.get(name)
-        if found is not None and found.type != kind:
-            raise malformed(f"has an attribute `{name}` of the wrong type")
-        return found
-
-    def integer(self, name: str, default: int) -> int:
-        """An integer attribute."""
-        found = self._attribute(name, AttributeProto.INT)
-        return default if found is None else int(found.i)
-
-    def number(self, name: str, default: float) -> float:
-        """A float attribute: the fp32 number that the file holds."""
-        found = self._attribute(name, AttributeProto.FLOAT)
-        return default if found is None else float(found.f)
-
-    def text(self, name: str, default: str) -> str:
-        """A string attribute."""
-        found = self._attribute(name, AttributeProto.STRING)
-        return default if found is None else bytes(found.s).decode("utf-8", "replace")
-
-    def integers(self, name: str) -> tuple[int, ...] | None:
-        """A list of integers, or None if the node does not have it."""
-        found = self._attribute(name, AttributeProto.INTS)
-        return None if found is None else tuple(int(i) for i in found.ints)
-
-    def has(self, name: str) -> bool:
-        """Whether the attribute is given."""
-        return name in self.attributes
 
     # ---- inputs ----
 
@@ -260,6 +228,21 @@ class Node:
         assert value.op is not None
         return self.result(self.reshaped(value.op, value.shape), value.shape, Batch(None), value.dtype)
 
+    def batched(self, value: Value) -> Value:
+        """A constant that repeats along an axis as long as the batch, as a value with a batch; others as they are.
+
+        Such is the zero state of a recurrent cell: not written out, it follows the samples.
+        """
+        if value.batch is not None or self.world.n == 1:
+            return value
+        core = self.core(value)
+        own = core.type.shape
+        for axis, size in enumerate(value.shape):
+            if size == self.world.n and own[axis] == 1:
+                sample = self.reshaped(core, own[:axis] + own[axis + 1 :])
+                return self.result(sample, value.shape, Batch(axis), value.dtype)
+        return value
+
     def align(self, values: Sequence[Value]) -> tuple[list[Op], Batch | None]:
         """Ops of the values that broadcast against each other, and where the batch of the result stands."""
         rank = max(value.rank for value in values)
@@ -325,9 +308,10 @@ class Node:
             value = self.map(function, value, self.scalar(number), dtype=value.dtype)
         return value
 
-    def moved(self, value: Value, change: Callable[[Op], Op], axes: Sequence[int]) -> Value:
+    def moved(self, value: Value, change: Callable[[Value, Op], Op], axes: Sequence[int]) -> Value:
         """`change` (a movement that keeps the rank) on the sample; only the ONNX axes `axes` change length."""
-        op = change(self.whole(value))
+        value = value if value.array is not None else self.batched(value)
+        op = change(value, self.whole(value))
         shape = list(value.shape)
         for axis in axes:
             shape[axis] = op.type.shape[self.sample_axis(value, axis)]

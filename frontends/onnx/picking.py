@@ -12,6 +12,7 @@ from bnnc.frontends.onnx.problems import SHAPES, TOO_LARGE, Problem, batch_probl
 from bnnc.frontends.onnx.reshaping import reshape
 from bnnc.frontends.onnx.values import Batch, Shape, Value, elements, known, sample_shape, shrink
 from bnnc.ir import move, nn
+from bnnc.ir.op import Op
 from bnnc.ir.types import F32
 
 _LARGEST = 2**25
@@ -19,14 +20,14 @@ _LARGEST = 2**25
 
 def _picked(node: Node, x: Value, axis: int, start: int, count: int, step: int) -> Value:
     """Elements start, start + step, … of an ONNX axis."""
-    if count < 1:
+    if count < 1 and x.array is None:
         raise Problem(SHAPES, f"leaves nothing of axis {axis} of a value of shape {list(x.shape)}")
     if (start, count, step) == (0, x.shape[axis], 1):
         return x
     if x.array is not None:
         index = (slice(None),) * axis + (start + step * np.arange(count),)
         return _known_like(x, x.array[index] if x.array.strides[axis] else _repeated(x.array, axis, count))
-    return node.moved(x, lambda op: node.sliced(op, node.sample_axis(x, axis), start, count, step), (axis,))
+    return node.moved(x, lambda v, op: node.sliced(op, node.sample_axis(v, axis), start, count, step), (axis,))
 
 
 def _repeated(array: np.ndarray, axis: int, count: int) -> np.ndarray:
@@ -90,7 +91,7 @@ def gathered(node: Node, x: Value, axis: int, indices: np.ndarray) -> Value:
         return _picked(node, x, axis, int(indices[0]), indices.size, step)
     return node.moved(
         x,
-        lambda op: move.Gather(x=op, indices=indices.astype(np.int64), axis=node.sample_axis(x, axis), loc=node.loc),
+        lambda v, op: move.Gather(x=op, indices=indices.astype(np.int64), axis=node.sample_axis(v, axis), loc=node.loc),
         (axis,),
     )
 
@@ -111,6 +112,20 @@ def _gather(node: Node) -> Value:
         return reshape(node, picked, target)
     after = Batch(batch.axis + (wanted.ndim - 1) * (batch.axis > axis), batch.before, batch.after)
     return node.result(node.reshaped(node.whole(picked), sample_shape(target, after)), target, after, x.dtype)
+
+
+def _gather_nd(node: Node) -> Value:
+    """Lists of indices into the first axis (x[[2, 0, 1]]); deeper ones are left out."""
+    x, wanted = node.value(0), node.array(1, "indices")
+    if (
+        wanted.dtype != np.int64
+        or wanted.ndim != 2
+        or wanted.shape[1] != 1
+        or node.integer("batch_dims", 0)
+        or not x.rank
+    ):
+        raise unsupported("picks by more than a list of indices into the first axis")
+    return gathered(node, x, 0, np.where(wanted < 0, wanted + x.shape[0], wanted).reshape(-1))
 
 
 def _concat(node: Node) -> Value:
@@ -169,15 +184,23 @@ def pad(node: Node, x: Value, pads: Sequence[int], number: float, mode: str) -> 
 
 def _padded(node: Node, x: Value, pads: list[int], number: float, mode: str) -> Value:
     axes = [axis for axis in range(x.rank) if pads[axis] or pads[x.rank + axis]]
-    op = node.whole(x)
-    rank = len(op.type.shape)
-    own = [0] * (2 * rank)
-    for axis in axes:
-        at = node.sample_axis(x, axis)
-        own[at], own[rank + at] = pads[axis], pads[x.rank + axis]
-    if mode == "constant" and not isinstance(op.type.dtype, F32) and number != int(number):
-        op = nn.Map(function="trunc", xs=(op,), loc=node.loc)
-    return node.moved(x, lambda _: move.Pad(x=op, pads=tuple(own), value=float(number), mode=mode, loc=node.loc), axes)
+    if mode == "wrap":
+        for axis in axes:
+            places = np.arange(-pads[axis], x.shape[axis] + pads[x.rank + axis]) % x.shape[axis]
+            x = gathered(node, x, axis, places)
+        return x
+
+    def padding(value: Value, op: Op) -> Op:
+        rank = len(op.type.shape)
+        own = [0] * (2 * rank)
+        for axis in axes:
+            at = node.sample_axis(value, axis)
+            own[at], own[rank + at] = pads[axis], pads[value.rank + axis]
+        if mode == "constant" and not isinstance(op.type.dtype, F32) and number != int(number):
+            op = nn.Map(function="trunc", xs=(op,), loc=node.loc)
+        return move.Pad(x=op, pads=tuple(own), value=float(number), mode=mode, loc=node.loc)
+
+    return node.moved(x, padding, axes)
 
 
 def _pad(node: Node) -> Value:
@@ -186,7 +209,7 @@ def _pad(node: Node) -> Value:
     if pads is None:
         raise malformed("lacks its padding")
     mode = node.text("mode", "constant")
-    if mode not in ("constant", "edge", "reflect"):
+    if mode not in ("constant", "edge", "reflect", "wrap"):
         raise unsupported(f"pads by mode `{mode}`")
     number = node.number("value", 0.0)
     filling = node.optional_array(2, "padding value")
@@ -277,6 +300,7 @@ HANDLERS: dict[str, Handler] = {
     "Slice": _slice,
     "Split": _split,
     "Gather": _gather,
+    "GatherND": _gather_nd,
     "Concat": _concat,
     "Pad": _pad,
     "Expand": _expand,

@@ -10,7 +10,9 @@ import numpy as np
 from bnnc.frontends.onnx.node import Handler, Node
 from bnnc.frontends.onnx.problems import batch_problem, malformed, unsupported
 from bnnc.frontends.onnx.values import FLOATS, Batch, Shape, Value, known
-from bnnc.ir import nn
+from bnnc.ir import move, nn
+from bnnc.ir.op import Op
+from bnnc.ir.types import F32
 
 _WHOLE: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod}
 
@@ -90,6 +92,33 @@ def _arg(smallest: bool) -> Handler:
     return handler
 
 
+def _running_sum(node: Node) -> Value:
+    """CumSum, written out: one addition after the other along the axis."""
+    x = node.value(0)
+    axis = node.axis(int(node.array(1, "axis").reshape(-1)[0]), x.rank)
+    if not 0 < x.shape[axis] <= 256 or node.integer("exclusive", 0):
+        raise unsupported("adds up more than 256 elements, or leaves the last one out")
+    if x.array is not None:
+        backwards = (slice(None),) * axis + (slice(None, None, -1 if node.integer("reverse", 0) else 1),)
+        return known(np.cumsum(x.array[backwards], axis)[backwards], x.dtype, derived=x.derived)
+
+    def adding(value: Value, op: Op) -> Op:
+        at = node.sample_axis(value, axis)
+        order = range(op.type.shape[at])
+        sums: list[Op] = []
+        for place in reversed(order) if node.integer("reverse", 0) else order:
+            one = node.sliced(op, at, place, 1)
+            sums.append(nn.Map(function="add", xs=(sums[-1], one), loc=node.loc) if sums else one)
+        whole = [
+            nn.Map(function="trunc", xs=(one,), loc=node.loc) if one.type.dtype != F32() else one for one in sums[:1]
+        ]
+        parts = tuple(whole + sums[1:])
+        parts = parts[::-1] if node.integer("reverse", 0) else parts
+        return move.Concat(xs=parts, axis=at, loc=node.loc) if len(parts) > 1 else parts[0]
+
+    return node.moved(x, adding, ())
+
+
 def _top(node: Node) -> tuple[Value, ...]:
     x = node.value(0)
     count = node.integer("k", 0) if node.has("k") else int(node.array(1, "count").reshape(-1)[0])
@@ -152,6 +181,7 @@ HANDLERS: dict[str, Handler] = {
     "ReduceLogSumExp": _reduction("log_sum_exp"),
     "ArgMax": _arg(smallest=False),
     "ArgMin": _arg(smallest=True),
+    "CumSum": _running_sum,
     "TopK": _top,
     "Softmax": _softmax(log=False),
     "LogSoftmax": _softmax(log=True),

@@ -13,12 +13,13 @@ _LARGEST = 2**26
 
 def reshape(node: Node, x: Value, target: Shape) -> Value:
     """x under the ONNX shape `target`, all of whose sizes are known."""
-    if elements(target) != elements(x.shape) or any(n <= 0 for n in target):
+    if elements(target) != elements(x.shape) or (x.array is None and any(n <= 0 for n in target)):
         raise Problem(SHAPES, f"reshapes {list(x.shape)} to {list(target)}")
-    if x.constant:
-        if x.array is None:
-            return node.result(node.reshaped(node.whole(x), target), target, None, x.dtype)
+    if x.array is not None:
         return known(_reshaped(x.array, target), x.dtype, derived=x.derived, name=x.name)
+    x = node.batched(x)
+    if x.constant:
+        return node.result(node.reshaped(node.whole(x), target), target, None, x.dtype)
     batch = _batch_after(node, x, target)
     op = node.reshaped(node.whole(x), sample_shape(target, batch))
     return node.result(op, target, batch, x.dtype)
@@ -144,7 +145,7 @@ def transpose(node: Node, x: Value, perm: Shape) -> Value:
     if batch.axis is None:
         return node.result(node.transposed(node.whole(x), perm), target, batch, x.dtype)
     after = Batch(perm.index(batch.axis), batch.before, batch.after)
-    order = [node.sample_axis(x, axis) for axis in perm if not (batch.plain and axis == batch.axis)]
+    order = perm if batch.merged else [node.sample_axis(x, axis) for axis in perm if axis != batch.axis]
     return node.result(node.transposed(node.whole(x), order), target, after, x.dtype)
 
 
