@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -61,7 +62,7 @@ def classes(module: Module, outputs: Mapping[str, np.ndarray]) -> np.ndarray | N
     """The class of every sample: the arg-max (lowest index on a tie) of the first output with scores or an index."""
     for output in module.outputs:
         values = np.moveaxis(outputs[output.name], output.batch_axis, 0)
-        flat = values.reshape(len(values), -1)
+        flat = values.reshape(len(values), math.prod(values.shape[1:]))
         if flat.shape[1] > 1:
             return np.asarray(flat.argmax(1))
         if flat.shape[1] == 1 and np.dtype(output.storage).kind in "iu":

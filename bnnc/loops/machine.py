@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bnnc.diagnostics import BnncError, error
+from bnnc.diagnostics import BnncError, Exit, error
 
 CODE_UNKNOWN_MACHINE = "B0601"
 
@@ -108,4 +108,6 @@ def machine_for(name: str) -> Machine:
 def unknown_machine(name: str) -> BnncError:
     """The error for a name that stands for no machine."""
     known = ", ".join(["native", *(machine.name for machine in MACHINES)])
-    return error(CODE_UNKNOWN_MACHINE, f"there is no machine `{name}`", helps=(f"choose one of: {known}",))
+    return error(
+        CODE_UNKNOWN_MACHINE, f"there is no machine `{name}`", helps=(f"choose one of: {known}",), exit_code=Exit.USAGE
+    )
