@@ -13,9 +13,8 @@ import numpy as np
 from bnnc.ir.location import Location
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import Buffer, Expression, Function, load, vector_of
-from bnnc.loops.kernels.copies import copy_in, copy_out, user_element
 from bnnc.loops.kernels.digits import walk_of, write_walk
-from bnnc.loops.kernels.halo import fill_halo, fill_image
+from bnnc.loops.kernels.halo import fill_image
 from bnnc.loops.kernels.moves import Moves, moves_of, read_number
 from bnnc.loops.kernels.numbers import converted
 from bnnc.loops.kernels.repack import repack
@@ -78,6 +77,3 @@ def _numbers(
 
         walk = walk_of(sequences)
         write_walk(b, f"{name}_table_{number}", walk, move, lanes if isinstance(source, Elements) else 1)
-
-
-__all__ = ["copy_in", "copy_out", "fill_halo", "gather", "user_element"]
