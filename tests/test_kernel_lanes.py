@@ -133,3 +133,18 @@ def test_other_machines_in_the_interpreter(lanes: int, channels: int, outputs: i
     image, output = Elements(channels, 3, 3, F32, halo_of(window)), Elements(outputs, *wanted.shape[1:], F32)
     function = lane_conv("conv", image, weights, window, StoreSums(output), machine)
     assert np.array_equal(take(output, run_interpreted(function, [put(image, x)])), wanted)
+
+
+@settings(max_examples=8, deadline=None)
+@given(geometries(largest=12), st.sampled_from([I8, I16]), st.sampled_from([1, 4]), st.integers(0, 2**31))
+def test_integers_of_other_machines_in_the_interpreter(geometry: Any, element: Any, lanes: int, seed: int) -> None:
+    channels, outputs, size, window, groups = geometry
+    size = (min(size[0], 5), min(size[1], 7))
+    rng = np.random.default_rng(seed)
+    machine = Machine("m", "", "", vector_bits=32 * lanes if lanes > 1 else 0)
+    x = rng.integers(-128, 128, (channels, *size))
+    weights = rng.integers(-2, 3, (outputs, channels // groups, *window.kernel)).astype(np.int8)
+    wanted = convolve(x, weights, window, groups, 0)
+    image, output = Elements(channels, *size, element, halo_of(window)), Elements(outputs, *wanted.shape[1:], I32)
+    function = lane_conv("conv", image, weights, window, StoreSums(output), machine, groups=groups)
+    assert np.array_equal(take(output, run_interpreted(function, [put(image, x)])), wanted)

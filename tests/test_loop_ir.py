@@ -30,6 +30,7 @@ from bnnc.loops.ir import (
     Function,
     LaneIndex,
     Pack,
+    PairProducts,
     Program,
     Reduce,
     Scalar,
@@ -315,3 +316,12 @@ def test_a_wide_lane_becomes_narrow_ones_low_bits_first() -> None:
     got = apply(I32, 4, lambda a: Convert("bitcast", a, vector_of(I8, 16)), np.array([0x04030201, -1, 0, 0x7F]))
     assert got.tolist() == [1, 2, 3, 4, -1, -1, -1, -1, 0, 0, 0, 0, 127, 0, 0, 0]
     apply(I8, 16, lambda a: Convert("bitcast", a, vector_of(I64, 2)), np.arange(-8, 8))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([2, 4, 8, 32]), st.data())
+def test_pair_products(lanes: int, data: st.DataObject) -> None:
+    x, y = draw_numbers(data, I16, lanes), draw_numbers(data, I16, lanes)
+    got = apply(I16, lanes, PairProducts, x, y)
+    products = x.astype(np.int64) * y
+    assert np.array_equal(got, (products[0::2] + products[1::2]).astype(np.int32))

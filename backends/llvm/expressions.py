@@ -17,6 +17,7 @@ from bnnc.loops.ir import (
     LaneIndex,
     Load,
     Pack,
+    PairProducts,
     Reduce,
     Select,
     Splat,
@@ -162,6 +163,8 @@ class ExpressionPrinter:
                 if operand.type.lanes == 1:
                     return value
                 return self.emit(f"extractelement {type_text(operand.type)} {value}, i64 {lane}")
+            case PairProducts(left, right):
+                return self._pair_products(self.value(left), self.value(right), type_)
             case Pack(values, of):
                 return self._pack(values, of)
             case Unpack(operand, lanes):
@@ -199,6 +202,21 @@ class ExpressionPrinter:
             return self.intrinsic(_INTEGER_CALLS[operator], type_, type_, (type_, left), (type_, right))
         verb = (_FLOAT if type_.element.is_float else _INTEGER)[operator]
         return self.emit(f"{verb} {text} {left}, {right}")
+
+    def _pair_products(self, left: str, right: str, type_: Type) -> str:
+        # In this spelling LLVM knows the multiply-add instructions of its targets.
+        lanes = type_.lanes
+        wide = [self.emit(f"sext <{2 * lanes} x i16> {side} to <{2 * lanes} x i32>") for side in (left, right)]
+        product = self.emit(f"mul nsw <{2 * lanes} x i32> {wide[0]}, {wide[1]}")
+        parts = []
+        for first in (0, 1):
+            order = ", ".join(f"i32 {2 * lane + first}" for lane in range(lanes))
+            vectors = f"<{2 * lanes} x i32> {product}, <{2 * lanes} x i32> poison"
+            if lanes == 1:
+                parts.append(self.emit(f"extractelement <2 x i32> {product}, i64 {first}"))
+            else:
+                parts.append(self.emit(f"shufflevector {vectors}, <{lanes} x i32> <{order}>"))
+        return self.emit(f"add {type_text(type_)} {parts[0]}, {parts[1]}")
 
     def _pack(self, values: tuple[Expression, ...], of: Type) -> str:
         parts = [(self.value(value), value.type.lanes) for value in values]

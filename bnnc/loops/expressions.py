@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bnnc.loops.types import F32, I1, I32, I64, Buffer, Scalar, Type, vector_of, with_element
+from bnnc.loops.types import F32, I1, I16, I32, I64, Buffer, Scalar, Type, Vector, vector_of, with_element
 
 
 # ---------------------------------------------------------------------------------------------------- expressions
@@ -329,6 +329,22 @@ class Reduce(Expression):
         _check(self.operator in ("add", "and", "or", "xor", "min", "max", "umin", "umax"), f"reduce {self.operator}")
         _check(not self.value.type.element.is_float, "a float sum has an order")
         self._typed(self.value.type.element)
+
+
+@dataclass(frozen=True, eq=False)
+class PairProducts(Expression):
+    """left[2i] * right[2i] + left[2i+1] * right[2i+1] in lane i: from i16 to half as many i32 lanes, wrapping.
+
+    One instruction wherever there are vectors."""
+
+    left: Expression
+    right: Expression
+
+    def __post_init__(self) -> None:
+        lanes = self.left.type.lanes
+        _check(self.left.type == self.right.type == Vector(I16, lanes), f"pairs of {self.left.type}, {self.right.type}")
+        _check(lanes % 2 == 0, f"{lanes} lanes are no pairs")
+        self._typed(vector_of(I32, lanes // 2))
 
 
 # ------------------------------------------------------------------------------------------- making expressions

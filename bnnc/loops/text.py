@@ -18,6 +18,7 @@ from bnnc.loops.ir import (
     LaneIndex,
     Load,
     Pack,
+    PairProducts,
     Pointer,
     Program,
     Reduce,
@@ -67,7 +68,8 @@ def print_function(function: Function) -> list[str]:
     """One function, as lines."""
     lines = [f"// {function.comment}"] if function.comment else []
     if function.loc.name:
-        lines.append(f"// layer {function.loc.name}")
+        name = " ".join(function.loc.name.split()).encode("utf-8", "backslashreplace").decode()
+        lines.append(f"// layer {name}")
     parameters = ", ".join(
         f"{p.name}: {p.of}" if isinstance(p, Variable) else f"{p.name}: {p.access} {p.element}[{p.length}]"
         for p in function.parameters
@@ -150,6 +152,8 @@ def _show(expression: Expression) -> str:
             return f"{_show(value)}.{lane}"
         case Pack(values, of):
             return f"pack<{of}>({', '.join(map(show, values))})"
+        case PairProducts(left, right):
+            return f"pair_products({show(left)}, {show(right)})"
         case Unpack(value, lanes):
             return f"unpack<{lanes}>({show(value)})"
         case Reduce(operator, value):

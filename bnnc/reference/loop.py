@@ -32,6 +32,7 @@ from bnnc.loops.ir import (
     LaneIndex,
     Load,
     Pack,
+    PairProducts,
     Pointer,
     Program,
     Reduce,
@@ -193,6 +194,10 @@ class _Frame:
                 return np.arange(of.lanes).astype(_dtype(of.element))
             case Extract(operand, lane):
                 return self.value(operand)[lane : lane + 1]
+            case PairProducts(left, right):
+                products = self.value(left).astype(np.int32) * self.value(right).astype(np.int32)
+                pairs: Value = products[0::2] + products[1::2]
+                return pairs
             case Pack(values, of):
                 bits = np.concatenate([self.value(value) for value in values])
                 word = sum(1 << position for position in np.flatnonzero(bits).tolist())
@@ -219,7 +224,8 @@ def _unsigned(values: Value) -> Value:
 
 def _popcount(values: Value) -> Value:
     octets = np.ascontiguousarray(values).view(np.uint8).reshape(values.size, -1)
-    return np.unpackbits(octets, axis=1).sum(axis=1).astype(values.dtype)
+    counts: Value = np.unpackbits(octets, axis=1).sum(axis=1).astype(values.dtype)
+    return counts
 
 
 def _unary(operator: str, values: Value, element: Scalar) -> Value:

@@ -16,6 +16,8 @@ from bnnc.ir.op import expect
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
     F32,
+    I8,
+    I16,
     I32,
     I64,
     Buffer,
@@ -31,6 +33,7 @@ from bnnc.loops.ir import (
     vector_of,
 )
 from bnnc.loops.kernels.epilogue import Epilogue, Sums
+from bnnc.loops.kernels.pairs import PairKernel
 from bnnc.loops.kernels.tiling import (
     Part,
     Plan,
@@ -96,28 +99,48 @@ def lane_conv(
     b = Builder(name, comment=f"{outputs} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
     x = b.parameter("x", image.element, image.length)
     epilogue.declare(b, plan, Sums(name, base, 1, borders, element))
+    in_pairs = image.element in (I8, I16) and not own and lanes > 1 and _run(image, window, inputs, groups) > 1
     starts = None
     if groups > 1 and not own:
         first = np.minimum(np.arange(plan.vectors) * lanes, outputs - 1) // (outputs // groups) * inputs
         starts = constant_buffer(f"{name}_start", first.astype(np.int64), "first channel that each vector reads")
     for number, part in enumerate(plan.parts):
+        if in_pairs:
+            pairs = PairKernel(b, x, image, window, part, _run(image, window, inputs, groups), starts)
+            packed = pairs.packed(_blocks(weights, plan, part))
+            pairs.weights = constant_buffer(
+                _weights(name, number), packed, "[block][kernel row]…[pair][vector][lane][2]"
+            )
+            with tile_loop(b, plan, part) as tile:
+                epilogue.finish(b, tile, pairs.accumulate(tile))
+            continue
         # Floats are added channel by channel; integers in the order in which they lie in memory.
-        packed = _packed(weights, plan, part, (0, 2, 3, 4, 1) if is_float else (0, 3, 4, 2, 1))
+        order = (0, 2, 3, 4, 1) if is_float else (0, 3, 4, 2, 1)
+        packed = np.ascontiguousarray(_blocks(weights, plan, part).transpose(order))
         comment = "[block][channel, kernel row, kernel column in the order of the loops][vector][lane]"
-        buffer = constant_buffer(f"{name}_weights" + (f"_{number}" if number else ""), packed, comment)
+        buffer = constant_buffer(_weights(name, number), packed, comment)
         kernel = _Kernel(b, x, image, window, part, buffer, inputs, starts, own)
         with tile_loop(b, plan, part) as tile:
             epilogue.finish(b, tile, kernel.accumulate(tile))
     return b.function()
 
 
-def _packed(weights: np.ndarray, plan: Plan, part: Part, order: tuple[int, ...]) -> np.ndarray:
+def _run(image: Elements, window: Window, channels: int, groups: int) -> int:
+    """How many neighbours in memory one row of taps reads: all its pixels, or the channels of one."""
+    return channels * window.kernel[1] if groups == 1 and window.dilations[1] == 1 else channels
+
+
+def _weights(name: str, part: int) -> str:
+    return f"{name}_weights" + (f"_{part}" if part else "")
+
+
+def _blocks(weights: np.ndarray, plan: Plan, part: Part) -> np.ndarray:
+    """The weights of a part, [blocks, outputs of a block, C, KH, KW]; zeros for spare outputs."""
     size = part.vectors * plan.lanes
     padded = np.zeros((plan.channels, *weights.shape[1:]), weights.dtype)
     padded[: len(weights)] = weights
     chosen = padded[part.first * plan.lanes : part.first * plan.lanes + part.blocks * size]
-    blocked = chosen.reshape(part.blocks, size, *weights.shape[1:])
-    return np.ascontiguousarray(blocked.transpose(order))
+    return chosen.reshape(part.blocks, size, *weights.shape[1:])
 
 
 class _Kernel:
