@@ -145,7 +145,9 @@ class _FunctionPrinter(ExpressionPrinter):
     @staticmethod
     def _comments(function: Function) -> list[str]:
         texts = [function.comment, f"layer {function.loc.name}" if function.loc.name else ""]
-        return [f"; {' '.join(text.split())}" for text in texts if text]
+        # A user's name may hold anything; a comment holds one line of ASCII.
+        plain = [" ".join(text.split()).encode("ascii", "backslashreplace").decode() for text in texts if text]
+        return [f"; {text}" for text in plain]
 
     def _print_body(self, function: Function) -> None:
         for parameter in function.parameters:

@@ -130,6 +130,10 @@ def _dense_of_many(op: nn.Dense) -> Op:
     """A dense layer on the last axis of several is a 1x1 convolution with that axis as its channels."""
     if not isinstance(op.w, nn.Constant):
         return op
+    if len(op.x.type.shape) > 3:
+        flat = move.Reshape(op.x, (op.x.type.size // op.x.type.shape[-1], op.x.type.shape[-1]), loc=op.loc)
+        rows = _dense_of_many(nn.Dense(flat, op.w, op.bias, loc=op.loc))
+        return move.Reshape(rows, op.type.shape, loc=op.loc)
     rank = len(op.x.type.shape)
     forth = (rank - 1, *range(rank - 1))
     back = (*range(1, rank), 0)

@@ -103,7 +103,7 @@ class _Lowering:
         return bit.Conv(x, kernel, op.strides, op.pads, op.dilations, op.groups, loc=op.loc)
 
     def _elementwise(self, op: nn.Map | nn.MultiThreshold) -> Op | None:
-        if not self._leaves_region(op):
+        if not self._leaves_region(op) or not op.type.shape:
             return None
         added = self._sum(op)
         if added is not None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnnc.diagnostics import Exit, error
+from bnnc.diagnostics import BnncError, error
 from bnnc.ir import bit, move, nn
 from bnnc.ir.location import Location
 from bnnc.ir.module import Input, Module
 from bnnc.ir.op import Op
-from bnnc.ir.types import Int, is_integer, value_range
+from bnnc.ir.rewrite import rebuild
+from bnnc.ir.types import Code, Int, is_integer, value_range
 from bnnc.loops import ir as loop
 from bnnc.loops.builder import Builder, at
 from bnnc.loops.ir import Buffer, Function, Program
@@ -71,7 +72,14 @@ class _Call:
 
 def lower(module: Module, machine: Machine) -> Lowered:
     """The program of a «bit» module. Raises BnncError B0603 for an op that has no kernel."""
-    return Network(module, machine).finish()
+    return Network(rebuild(module, _decoded), machine).finish()
+
+
+def _decoded(op: Op) -> Op:
+    """Float ops that are no map take f32: integer operands are decoded by an op of their own."""
+    if not op.opcode.startswith("nn.") or isinstance(op, nn.Map | nn.ArgMax | nn.MultiThreshold):
+        return op
+    return op.with_operands(lambda x: bit.Decode(x, loc=x.loc) if is_integer(x.type.dtype) else x)
 
 
 def input_scalar(op: Input) -> loop.Scalar:
@@ -125,13 +133,7 @@ class Network:
             elif isinstance(op, ELEMENTWISE):
                 self.elementwise(op)
             elif not any(family(self, op) for family in families):
-                raise error(
-                    "B0603",
-                    f"`{op.opcode}` has no kernel in this version",
-                    places=(op.loc,),
-                    notes=(f"its type is {op.type}",),
-                    exit_code=Exit.BAD_INPUT,
-                )
+                raise _no_kernel(op)
         for position, output in enumerate(self.module.outputs):
             self._write_output(output.value, self._outputs[position], output.name)
         return self._assemble()
@@ -193,6 +195,8 @@ class Network:
                     value = reader.pad_value if isinstance(reader, bit.Conv) else 0
         if value is None:
             return NO_HALO
+        if isinstance(op.type.dtype, Code) and value < 0 <= value_range(op.type.dtype)[0]:
+            value = 0  # unsigned planes cannot hold -1; the layer puts the difference right
         top, left, bottom, right = sides
         return Halo(top, left, bottom, right, value)
 
@@ -276,7 +280,7 @@ class Network:
     # ------------------------------------------------------------------------------------------------ assembly
     def _assemble(self) -> Lowered:
         arena, arena_bytes = self._arena()
-        b = Builder("run", comment=f"{self.module.name}: n samples, one after the other")
+        b = Builder("run", comment="n samples, one after the other")
         parameters: dict[str, Buffer] = {}
         for buffer in (*self._inputs, *self._outputs):
             made = b.parameter(buffer.name, buffer.element, buffer.length, buffer.access)
@@ -311,6 +315,17 @@ class Network:
                     storages[place.storage] = None
         found = plan_memory([Interval(s.bytes, s.first or 0, s.last or 0) for s in storages])
         return dict(zip(storages, found.offsets, strict=True)), found.bytes
+
+
+def _no_kernel(op: Op) -> BnncError:
+    volume = len(getattr(op, "strides", ())) > 2
+    return error(
+        "B0603",
+        f"`{op.opcode}` over three spatial axes has no kernel" if volume else f"`{op.opcode}` has no kernel",
+        places=(op.loc,),
+        notes=(f"its result is {op.type}",),
+        helps=("bnnc run MODEL --on reference",),
+    )
 
 
 def _view(offset: int, layout: Layout) -> Buffer:
