@@ -108,6 +108,13 @@ def test_everything_unknown_is_listed_at_once(tmp_path: Path) -> None:
     assert any("my.ops" in note for note in found.notes)
 
 
+def test_blocked_layout_of_onnx_runtime(tmp_path: Path) -> None:
+    nodes = [node("Conv", ["x", "w"], ["y"], domain="com.microsoft.nchwc")]
+    found = refusal(model(nodes, {"x": (["n", 8, 4, 4], 1)}, ["y"], {"w": np.ones((8, 8, 1, 1), F)}), tmp_path)
+    assert found.code == "B0401"
+    assert "ORT_ENABLE_EXTENDED" in found.notes[0]
+
+
 def _edit(change: Callable[[onnx.ModelProto], Any]) -> onnx.ModelProto:
     made = small()
     change(made)

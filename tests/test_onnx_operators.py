@@ -326,6 +326,9 @@ fused = [node("FusedGemm", ["x", "w", "c"], ["y"], activation="LeakyRelu", activ
 case("FusedGemm", model(fused, {"x": (FLAT, 1)}, ["y"], {"w": weights(4, 5), "c": weights(4)}))
 fused = [node("FusedMatMul", ["x", "w"], ["y"], alpha=0.5, transB=1, **MS)]
 case("FusedMatMul", model(fused, {"x": (["batch", 3, 5], 1)}, ["y"], {"w": weights(4, 5)}))
+turn = {"transBatchA": 1, "transBatchB": 1, "transB": 1}
+fused = [node("Transpose", ["x"], ["t"], perm=[1, 0, 2]), node("FusedMatMul", ["t", "t"], ["y"], **turn, **MS)]
+case("FusedMatMul of batches", model(fused, {"x": (["batch", 3, 5], 1)}, ["y"]))
 case("QuickGelu", model([node("QuickGelu", ["x"], ["y"], **MS)], {"x": (FLAT, 1)}, ["y"]))
 
 

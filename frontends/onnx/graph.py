@@ -249,6 +249,11 @@ class Walk:
         function = self.functions.get((proto.domain, proto.op_type))
         handlers = _DOMAINS.get(proto.domain, {})
         special = proto.domain in ("", "ai.onnx") and proto.op_type in ("Constant", "If")
+        if function is None and proto.domain == microsoft.BLOCKED_DOMAIN:
+            raise unsupported(
+                "is laid out for one processor by ONNX Runtime, in blocks whose size the file does not tell "
+                "(use the original model, or save it with graph_optimization_level = ORT_ENABLE_EXTENDED)"
+            )
         if function is None and proto.op_type not in handlers and not special:
             domain = f" of the domain `{proto.domain}`" if proto.domain not in ("", "ai.onnx") else ""
             raise unsupported(f"is not an operator that bnnc knows{domain}")

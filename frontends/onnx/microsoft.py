@@ -14,6 +14,7 @@ from bnnc.frontends.onnx.values import Value
 from bnnc.frontends.onnx.windows import convolve
 
 DOMAIN = "com.microsoft"
+BLOCKED_DOMAIN = "com.microsoft.nchwc"
 
 
 def _activated(node: Node, y: Value, parameters: tuple[float, ...]) -> Value:
@@ -54,8 +55,10 @@ def _fused_gemm(node: Node) -> Value:
 
 def _fused_matmul(node: Node) -> Value:
     a, b = node.value(0), node.value(1)
-    if node.integer("transBatchA", 0) or node.integer("transBatchB", 0):
-        raise unsupported("transposes its batch axes")
+    a, b = (
+        _rows_after_batch(node, value) if node.integer(flag, 0) else value
+        for value, flag in ((a, "transBatchA"), (b, "transBatchB"))
+    )
     a, b = (_turned(node, value) if node.integer(flag, 0) else value for value, flag in ((a, "transA"), (b, "transB")))
     y = matmul(node, a, b)
     alpha = node.number("alpha", 1.0)
@@ -66,6 +69,11 @@ def _turned(node: Node, value: Value) -> Value:
     if value.constant:
         return transposed(node, value)
     return transpose(node, value, (*range(value.rank - 2), value.rank - 1, value.rank - 2))
+
+
+def _rows_after_batch(node: Node, value: Value) -> Value:
+    """[M, …, K] as […, M, K]."""
+    return transpose(node, value, (*range(1, value.rank - 1), 0, value.rank - 1))
 
 
 def _bias_gelu(node: Node) -> Value:
