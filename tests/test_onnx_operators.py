@@ -316,6 +316,36 @@ stored = [node("DequantizeLinear", ["q", "s"], ["w"], axis=0), node("Conv", ["x"
 kernels = {"q": random.integers(-128, 128, (3, 3, 2, 2)).astype(np.int8), "s": channels["s"]}
 case("DequantizeLinear weights", model(stored, {"x": (IMAGE, 1)}, ["y"], kernels, 13))
 
+eight = random.integers(-128, 128, (4, 3, 3, 3)).astype(np.int8)
+chain = [
+    node("QuantizeLinear", ["x", "xs", "xz"], ["q"]),
+    node("QLinearConv", ["q", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["c"], pads=[1, 1, 1, 1]),
+    node("DequantizeLinear", ["c", "ys", "yz"], ["y"]),
+]
+quantised = {
+    "xs": np.array(0.05, F),
+    "xz": np.array(120, np.uint8),
+    "w": eight,
+    "ws": np.array([0.01, 0.02, 0.05, 0.01], F),
+    "wz": np.zeros(4, np.int8),
+    "ys": np.array(0.2, F),
+    "yz": np.array(100, np.uint8),
+    "b": random.integers(-1000, 1000, 4).astype(np.int32),
+}
+case("QLinearConv", model(chain, {"x": (IMAGE, 1)}, ["c", "y"], quantised))
+chain = [
+    node("QuantizeLinear", ["x", "xs", "xz"], ["q"]),
+    node("QLinearMatMul", ["q", "xs", "xz", "w", "ws", "wz", "ys", "yz"], ["y"]),
+]
+product = {**quantised, "w": eight.reshape(-1)[:20].reshape(5, 4), "ws": np.array(0.01, F), "wz": np.array(3, np.int8)}
+del product["b"]
+case("QLinearMatMul", model(chain, {"x": (FLAT, 1)}, ["y"], product))
+whole = {"w": eight, "xz": np.array(3, np.uint8)}
+case("ConvInteger", one("ConvInteger", IMAGE, whole, kind=TensorProto.UINT8, pads=[1, 0, 1, 0]))
+whole = {"w": eight.reshape(-1)[:20].reshape(5, 4), "xz": np.array(3, np.uint8)}
+case("MatMulInteger", one("MatMulInteger", FLAT, whole, kind=TensorProto.UINT8))
+case("LRN", one("LRN", ["batch", 6, 3, 3], size=3, alpha=0.1, bias=1.5))
+
 # What ONNX Runtime's own optimiser leaves.
 MS = {"domain": "com.microsoft"}
 fused = [node("FusedConv", ["x", "w", "b"], ["y"], activation="Relu", pads=[1, 1, 1, 1], **MS)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bnnc.frontends.onnx.node import Handler, Node
+from bnnc.frontends.onnx.picking import pad, picked
 from bnnc.frontends.onnx.problems import SHAPES, Problem, unsupported
 from bnnc.frontends.onnx.reductions import reduce
 from bnnc.frontends.onnx.reshaping import reshape
@@ -110,6 +111,24 @@ def _mean_variance(node: Node) -> Value:
     return node.map("div", centred, node.chain(node.map("sqrt", variance), ("add", 1e-9)))
 
 
+def _local_response(node: Node) -> Value:
+    """LRN: x / (bias + alpha / size * (sum of the squares of `size` neighbouring channels)) ^ beta."""
+    x, size = node.value(0), node.integer("size", 0)
+    if x.rank < 3 or not 0 < size <= 64:
+        raise Problem(SHAPES, f"sums over {size} channels of a value of shape {list(x.shape)}")
+    square = node.map("mul", x, x)
+    before = (size - 1) // 2
+    around = [0] * (2 * x.rank)
+    around[1], around[x.rank + 1] = before, size - 1 - before
+    wide = pad(node, square, around, 0.0, "constant")
+    total = picked(node, wide, 1, 0, x.shape[1], 1)
+    for shift in range(1, size):
+        total = node.map("add", total, picked(node, wide, 1, shift, x.shape[1], 1))
+    bias, share = node.number("bias", 1.0), node.number("alpha", 1e-4) / size
+    base = node.chain(total, ("mul", share), ("add", bias))
+    return node.map("div", x, node.chain(base, ("pow", node.number("beta", 0.75))))
+
+
 HANDLERS: dict[str, Handler] = {
     "BatchNormalization": _batch_norm,
     "InstanceNormalization": _instance_norm,
@@ -117,4 +136,5 @@ HANDLERS: dict[str, Handler] = {
     "RMSNormalization": _rms_norm,
     "GroupNormalization": _group_norm,
     "MeanVarianceNormalization": _mean_variance,
+    "LRN": _local_response,
 }

@@ -18,7 +18,7 @@ from bnnc.ir.types import F32
 _LARGEST = 2**25
 
 
-def _picked(node: Node, x: Value, axis: int, start: int, count: int, step: int) -> Value:
+def picked(node: Node, x: Value, axis: int, start: int, count: int, step: int) -> Value:
     """Elements start, start + step, … of an ONNX axis."""
     if count < 1 and x.array is None:
         raise Problem(SHAPES, f"leaves nothing of axis {axis} of a value of shape {list(x.shape)}")
@@ -51,7 +51,7 @@ def _slice(node: Node) -> Value:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis = node.axis(axis, x.rank)
         chosen = range(*slice(start, _end(end, step, x.shape[axis]), step).indices(x.shape[axis]))
-        x = _picked(node, x, axis, chosen.start, len(chosen), step)
+        x = picked(node, x, axis, chosen.start, len(chosen), step)
     return x
 
 
@@ -71,7 +71,7 @@ def _split(node: Node) -> tuple[Value, ...]:
     if sum(sizes) != x.shape[axis] or any(n < 1 for n in sizes) or len(sizes) < count:
         raise Problem(SHAPES, f"splits axis {axis} of a value of shape {list(x.shape)} into {list(sizes)}")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return tuple(_picked(node, x, axis, start, n, 1) for start, n in zip(starts, sizes, strict=True))
+    return tuple(picked(node, x, axis, start, n, 1) for start, n in zip(starts, sizes, strict=True))
 
 
 def gathered(node: Node, x: Value, axis: int, indices: np.ndarray) -> Value:
@@ -88,7 +88,7 @@ def gathered(node: Node, x: Value, axis: int, indices: np.ndarray) -> Value:
     steps = np.diff(indices)
     if indices.size == 1 or (bool((steps == steps[0]).all()) and steps[0] != 0):
         step = int(steps[0]) if indices.size > 1 else 1
-        return _picked(node, x, axis, int(indices[0]), indices.size, step)
+        return picked(node, x, axis, int(indices[0]), indices.size, step)
     return node.moved(
         x,
         lambda v, op: move.Gather(x=op, indices=indices.astype(np.int64), axis=node.sample_axis(v, axis), loc=node.loc),
@@ -178,7 +178,7 @@ def pad(node: Node, x: Value, pads: Sequence[int], number: float, mode: str) -> 
         x = _padded(node, x, [max(n, 0) for n in pads], number, mode)
     for axis in range(rank):
         cut, rest = max(-pads[axis], 0), max(-pads[rank + axis], 0)
-        x = _picked(node, x, axis, cut, x.shape[axis] - cut - rest, 1)
+        x = picked(node, x, axis, cut, x.shape[axis] - cut - rest, 1)
     return x
 
 
