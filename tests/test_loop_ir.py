@@ -22,6 +22,8 @@ from bnnc.loops.ir import (
     I64,
     NUMPY,
     Binary,
+    Buffer,
+    Call,
     Compare,
     Convert,
     Expression,
@@ -36,8 +38,10 @@ from bnnc.loops.ir import (
     Scalar,
     Select,
     Splat,
+    Store,
     Unary,
     Unpack,
+    Variable,
     compare,
     constant,
     constant_buffer,
@@ -46,6 +50,7 @@ from bnnc.loops.ir import (
     with_element,
 )
 from bnnc.loops.text import print_program
+from bnnc.loops.verify import LoopProgramError, verify_program
 from bnnc.reference.loop import LoopError, run_program
 from tests.kernels import program_of
 
@@ -325,3 +330,40 @@ def test_pair_products(lanes: int, data: st.DataObject) -> None:
     got = apply(I16, lanes, PairProducts, x, y)
     products = x.astype(np.int64) * y
     assert np.array_equal(got, (products[0::2] + products[1::2]).astype(np.int32))
+
+
+def broken(kind: str) -> Program:
+    x, y = Buffer("x", I32, 4), Buffer("y", I32, 4, access="write")
+    n, loose = Variable("n", I64), Variable("loose", I32)
+    middle = Buffer("middle", I32, 8, "arena", "both", 64, offset=64)
+    helper = Function(
+        "helper", (y_ := Buffer("y", I32, 4, access="write"),), (Store(y_, constant(0, I64), load(y, 0)),)
+    )
+    bodies = {
+        "is no identifier": Store(y, constant(0, I64), load(constant_buffer("a b", np.zeros(1, np.int32)), 0)),
+        "read before": Store(y, constant(0, I64), loose),
+        "leaves the arena": Store(middle, constant(0, I64), constant(1, I32)),
+        "another function": Store(y, constant(0, I64), load(Buffer("z", I32, 4), 0)),
+        "before it is listed": Call(helper, (at(y),)),
+        "only read": Store(x, constant(0, I64), constant(1, I32)),
+        "takes the inputs": Store(y, constant(0, I64), constant(1, I32)),
+    }
+    parameters = (x, y) if kind == "takes the inputs" else (x, y, n)
+    return Program("net", (), Function("run", parameters, (bodies[kind],)), (x,), (y,), 64)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "is no identifier",
+        "read before",
+        "leaves the arena",
+        "another function",
+        "before it is listed",
+        "only read",
+        "takes the inputs",
+    ],
+)
+def test_broken_programs_are_refused(message: str) -> None:
+    with pytest.raises(LoopProgramError, match=message):
+        verify_program(broken(message))

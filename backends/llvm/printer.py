@@ -23,6 +23,7 @@ from bnnc.loops.ir import (
     buffers_of,
     statements_of,
 )
+from bnnc.loops.verify import verify_program
 
 _ESCAPED = np.array([f"\\{byte:02X}".encode() for byte in range(256)], dtype="S3")
 
@@ -44,6 +45,7 @@ def print_llvm(program: Program, embed_constants: bool = True, bench: bool = Fal
     constants into the module; without it they are external symbols. `bench` adds `NAME_bench(…, i64 repeats)`, and for
     the k-th call of the entry `NAME_bench_k(…, i64 repeats)`, which runs that call alone, on sample 0.
     """
+    verify_program(program)
     parts = [f"; {program.name}: arena {program.arena_bytes} bytes\n"]
     for buffer in program.constants():
         symbol = constant_symbol(program, buffer)
