@@ -78,8 +78,11 @@ def popcount_conv(
     expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
     expect(weights.shape[2:] == window.kernel, f"weights {list(weights.shape)} are not for a window {window.kernel}")
     height, width = window.output(image.height, image.width)
-    # Counting in bytes needs registers besides the accumulators.
-    registers = 0 if not _in_bytes(machine) else 20 if machine.vector_registers >= 32 else 8
+    # More planes than one, and counting in bytes, need registers besides the accumulators.
+    many = len(image.planes) > 1 or int(np.abs(weights).max(initial=0)) > 1 or bool((weights == 0).any())
+    registers = 0
+    if many or _in_bytes(machine):
+        registers = 20 if machine.vector_registers >= 32 else 8
     plan = make_plan(machine, len(weights), height, width, epilogue.packed, registers=registers)
     windows = _ChannelWindows(plan, weights, groups, image.words)
     form = choose_form(image.planes, windows.weights, windows.real)

@@ -141,15 +141,18 @@ def make_plan(
 
 
 def _tile(height: int, width: int, most: int) -> tuple[int, int]:
-    """Rows and columns of a tile of at most so many pixels: equal parts of a row; more rows where rows are short."""
+    """Rows and columns of a tile of at most so many pixels, for the least work."""
     most = min(most, 14)
-    columns = -(-width // -(-width // most))
 
-    def cost(rows: int) -> float:
-        # Pixels done (some twice, when rows does not divide), and a toll for the loop around each tile.
-        return -(-height // rows) * rows * (1 + 1.5 / (rows * columns))
+    def cost(tile: tuple[int, int]) -> float:
+        # All pixels, some done twice where tiles do not divide the image, and a toll for the code around each tile.
+        rows, columns = tile
+        pixels = -(-height // rows) * rows * -(-width // columns) * columns
+        return pixels * (1 + 1.5 / (rows * columns))
 
-    return min(range(1, max(1, min(height, most // columns)) + 1), key=cost), columns
+    sizes = [(r, c) for r in range(1, min(height, most) + 1) for c in range(1, min(width, most // r) + 1)]
+    # Of equal cost, wide tiles: their pixels are neighbours in memory.
+    return min(sizes, key=lambda tile: (cost(tile), tile[0]))
 
 
 @dataclass(frozen=True)
