@@ -17,8 +17,9 @@ from bnnc.reference.loop import run_program
 def program_of(function: Function) -> Program:
     """A program that runs the function once a sample; its read parameters are the inputs, the others the outputs."""
     b = Builder("run")
-    passed = []
-    inputs, outputs = [], []
+    passed: list[Buffer] = []
+    inputs: list[Buffer] = []
+    outputs: list[Buffer] = []
     for parameter in function.parameters:
         assert isinstance(parameter, Buffer)
         mine = b.parameter(parameter.name, parameter.element, parameter.length, parameter.access, parameter.alignment)

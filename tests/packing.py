@@ -30,13 +30,13 @@ def take(layout: Layout, buffer: np.ndarray) -> np.ndarray:
     """The values [C, H, W] in a buffer, without the halo. Spare bits of words must be 0."""
     rows, columns = slice(layout.halo.top, None), slice(layout.halo.left, None)
     if isinstance(layout, Elements):
-        image = buffer.reshape(-1, layout.row // layout.pixel, layout.channels)
-        return image[rows, columns][: layout.height, : layout.width].transpose(2, 0, 1)
+        numbers = buffer.reshape(-1, layout.row // layout.pixel, layout.channels)
+        return numbers[rows, columns][: layout.height, : layout.width].transpose(2, 0, 1)
     image = buffer.view("<u4").reshape(-1, layout.row // layout.pixel, len(layout.planes), layout.words)
     image = np.ascontiguousarray(image[rows, columns][: layout.height, : layout.width])
     bits = np.unpackbits(image.view(np.uint8), axis=-1, bitorder="little").transpose(2, 3, 0, 1).astype(np.int64)
     assert not bits[:, layout.channels :].any(), "spare bits are set"
     bits = bits[:, : layout.channels]
-    if layout.planes == (0,):
-        return 2 * bits[0] - 1
-    return np.tensordot(np.array(layout.planes), bits, 1)
+    bit = layout.planes == (0,)
+    values: np.ndarray = 2 * bits[0] - 1 if bit else np.tensordot(np.array(layout.planes), bits, 1)
+    return values

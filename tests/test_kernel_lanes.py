@@ -53,9 +53,9 @@ def test_integer_sums(geometry: Any, element: Any, kind: Any, pad: int, data: st
     limit = {8: 127, 16: 3000, 32: 20000}[element.bits]
     x = rng.integers(-limit, limit + 1, (channels, *size))
     weights = rng.integers(-100, 101, (outputs, channels // groups, *window.kernel)).astype(kind)
-    image = Elements(channels, *size, element, halo_of(window, data.draw(st.sampled_from([pad, 0]))))
+    image = Elements(channels, size[0], size[1], element, halo_of(window, data.draw(st.sampled_from([pad, 0]))))
     wanted = convolve(x, weights, window, groups, pad)
-    output = Elements(outputs, *wanted.shape[1:], I32)
+    output = Elements(outputs, wanted.shape[1], wanted.shape[2], I32)
     function = lane_conv(
         "conv", image, weights, window, StoreSums(output), native_machine(), groups=groups, pad_value=pad
     )
@@ -91,7 +91,10 @@ def test_float_sums_are_exact_to_the_last_bit(geometry: Any, with_bias: bool, se
     weights = rng.standard_normal((outputs, channels // groups, *window.kernel)).astype(np.float32)
     bias = rng.standard_normal(outputs).astype(np.float32) if with_bias else None
     wanted = float_convolve(x, weights, bias, window, groups)
-    image, output = Elements(channels, *size, F32, halo_of(window)), Elements(outputs, *wanted.shape[1:], F32)
+    image, output = (
+        Elements(channels, size[0], size[1], F32, halo_of(window)),
+        Elements(outputs, wanted.shape[1], wanted.shape[2], F32),
+    )
     function = lane_conv("conv", image, weights, window, StoreSums(output), native_machine(), bias=bias, groups=groups)
     got = take(output, run_native(function, [put(image, x)]))
     assert np.array_equal(got.view(np.uint32), wanted.view(np.uint32))
@@ -110,7 +113,10 @@ def test_float_sums_step_to_bits(geometry: Any, with_bias: bool, seed: int) -> N
     chosen = sums.reshape(outputs, -1)[:, [0]]
     thresholds = np.sort(np.concatenate([chosen, np.zeros_like(chosen)], axis=1), axis=1)
     values = rng.choice([-1, 1], (outputs, 3))
-    image, output = Elements(channels, *size, F32, halo_of(window)), Packed(outputs, *sums.shape[1:], (0,))
+    image, output = (
+        Elements(channels, size[0], size[1], F32, halo_of(window)),
+        Packed(outputs, sums.shape[1], sums.shape[2], (0,)),
+    )
     function = lane_conv(
         "conv", image, weights, window, StepToPlanes(output, thresholds, values), native_machine(),
         bias=bias, groups=groups,
@@ -130,7 +136,10 @@ def test_other_machines_in_the_interpreter(lanes: int, channels: int, outputs: i
     x = rng.standard_normal((channels, 3, 3)).astype(np.float32)
     weights = rng.standard_normal((outputs, channels, 2, 2)).astype(np.float32)
     wanted = float_convolve(x, weights, None, window, 1)
-    image, output = Elements(channels, 3, 3, F32, halo_of(window)), Elements(outputs, *wanted.shape[1:], F32)
+    image, output = (
+        Elements(channels, 3, 3, F32, halo_of(window)),
+        Elements(outputs, wanted.shape[1], wanted.shape[2], F32),
+    )
     function = lane_conv("conv", image, weights, window, StoreSums(output), machine)
     assert np.array_equal(take(output, run_interpreted(function, [put(image, x)])), wanted)
 
@@ -145,6 +154,9 @@ def test_integers_of_other_machines_in_the_interpreter(geometry: Any, element: A
     x = rng.integers(-128, 128, (channels, *size))
     weights = rng.integers(-2, 3, (outputs, channels // groups, *window.kernel)).astype(np.int8)
     wanted = convolve(x, weights, window, groups, 0)
-    image, output = Elements(channels, *size, element, halo_of(window)), Elements(outputs, *wanted.shape[1:], I32)
+    image, output = (
+        Elements(channels, size[0], size[1], element, halo_of(window)),
+        Elements(outputs, wanted.shape[1], wanted.shape[2], I32),
+    )
     function = lane_conv("conv", image, weights, window, StoreSums(output), machine, groups=groups)
     assert np.array_equal(take(output, run_interpreted(function, [put(image, x)])), wanted)

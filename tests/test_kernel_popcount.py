@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnc.backends.llvm.host import native_machine
-from bnnc.loops.ir import I32
+from bnnc.loops.ir import I32, Function
 from bnnc.loops.kernels.epilogue import StepToPlanes, StoreSums
 from bnnc.loops.kernels.popcount import popcount_conv
 from bnnc.loops.kernels.tiling import Window
@@ -19,6 +20,7 @@ from bnnc.loops.machine import Machine
 from tests.kernels import convolve, run_interpreted, run_native
 from tests.packing import put, take
 
+Run = Callable[[Function, Sequence[np.ndarray]], np.ndarray]
 BIT, TRIT, CODE2, INT4 = (0,), (1, -2), (1, 2), (1, 2, 4, -8)
 MACHINES = {lanes: Machine(f"lanes{lanes}", "", "", vector_bits=32 * lanes if lanes > 1 else 0) for lanes in (1, 4, 8)}
 
@@ -76,7 +78,7 @@ def cases(draw: st.DrawFn, largest: int = 80) -> Case:
     )
 
 
-def built(case: Case):
+def built(case: Case) -> tuple[np.ndarray, np.ndarray, Packed, np.ndarray, np.random.Generator]:
     rng = np.random.default_rng(case.seed)
     x = values_of(case.planes, (case.channels, *case.size), rng)
     weights = weights_of(case.weights, (case.outputs, case.channels // case.groups, *case.window.kernel), rng)
@@ -85,13 +87,13 @@ def built(case: Case):
     halo_value = -1 if case.planes == BIT and case.pad == 0 else case.pad
     e = case.extra
     halo = Halo(top + e.top, left + e.left, bottom + e.bottom, right + e.right, halo_value)
-    image = Packed(case.channels, *case.size, case.planes, halo)
+    image = Packed(case.channels, case.size[0], case.size[1], case.planes, halo)
     return x, weights, image, convolve(x, weights, case.window, case.groups, case.pad), rng
 
 
-def check_sums(case: Case, machine: Machine, run) -> None:
+def check_sums(case: Case, machine: Machine, run: Run) -> None:
     x, weights, image, wanted, _ = built(case)
-    output = Elements(case.outputs, *wanted.shape[1:], I32)
+    output = Elements(case.outputs, wanted.shape[1], wanted.shape[2], I32)
     function = popcount_conv(
         "conv", image, weights, case.window, StoreSums(output), machine,
         groups=case.groups, pad_value=case.pad, halo_value=image.halo.value,
@@ -99,11 +101,11 @@ def check_sums(case: Case, machine: Machine, run) -> None:
     assert np.array_equal(take(output, run(function, [put(image, x)])), wanted)
 
 
-def check_step(case: Case, machine: Machine, run, planes: tuple[int, ...], count: int) -> None:
+def check_step(case: Case, machine: Machine, run: Run, planes: tuple[int, ...], count: int) -> None:
     x, weights, image, wanted, rng = built(case)
     thresholds = np.sort(rng.integers(wanted.min() - 1, wanted.max() + 2, (case.outputs, count)), axis=1)
     values = values_of(planes, (case.outputs, count + 1), rng)
-    output = Packed(case.outputs, *wanted.shape[1:], planes, case.extra)
+    output = Packed(case.outputs, wanted.shape[1], wanted.shape[2], planes, case.extra)
     function = popcount_conv(
         "conv", image, weights, case.window, StepToPlanes(output, thresholds, values), machine,
         groups=case.groups, pad_value=case.pad, halo_value=image.halo.value,

@@ -79,8 +79,8 @@ def test_programs_for_narrower_machines_run_here_with_equal_bits(lanes: int) -> 
         for machine in (native_machine(), Machine("m", "", "", vector_bits=32 * lanes if lanes > 1 else 0))
     )
     x = input_of(wide)
-    outputs = [JitProgram(program, native_machine())([x], 1)[0] for program in (wide, narrow)]
-    assert np.array_equal(*outputs)
+    first, second = (JitProgram(program, native_machine())([x], 1)[0] for program in (wide, narrow))
+    assert np.array_equal(first, second)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler to link")

@@ -38,6 +38,7 @@ from bnnc.loops.ir import (
     Scalar,
     Select,
     Splat,
+    Statement,
     Store,
     Unary,
     Unpack,
@@ -182,9 +183,9 @@ def test_loops_branches_and_variables() -> None:
         with b.when(steps > best):
             b.assign(best, steps)
     b.store(longest, 0, best)
-    steps, longest_ = both(b.function(), np.arange(1, 9, dtype=np.int32))
-    assert steps.tolist() == [0, 1, 7, 2, 5, 8, 16, 3]
-    assert longest_.tolist() == [16]
+    counts, most = both(b.function(), np.arange(1, 9, dtype=np.int32))
+    assert counts.tolist() == [0, 1, 7, 2, 5, 8, 16, 3]
+    assert most.tolist() == [16]
 
 
 @settings(max_examples=25, deadline=None)
@@ -220,7 +221,7 @@ def test_calls_pass_parts_of_buffers_and_the_arena_holds_what_lies_between() -> 
     inputs, outputs = b.parameter("input", I32, 4), b.parameter("output", I32, 4, "write")
     n = b.scalar("n", I64)
     weights = constant_buffer("added", np.array([0, 0, 5, 9], np.int32))
-    middle = expressions.Buffer("middle", I32, 4, "arena", "both", 64, offset=64)
+    middle = Buffer("middle", I32, 4, "arena", "both", 64, offset=64)
     with b.loop(n, "sample") as sample:
         b.call(double, at(inputs, sample * 4), middle, load(weights, 2))
         b.call(double, middle, at(outputs, sample * 4), load(weights, 3))
@@ -339,7 +340,7 @@ def broken(kind: str) -> Program:
     helper = Function(
         "helper", (y_ := Buffer("y", I32, 4, access="write"),), (Store(y_, constant(0, I64), load(y, 0)),)
     )
-    bodies = {
+    bodies: dict[str, Statement] = {
         "is no identifier": Store(y, constant(0, I64), load(constant_buffer("a b", np.zeros(1, np.int32)), 0)),
         "read before": Store(y, constant(0, I64), loose),
         "leaves the arena": Store(middle, constant(0, I64), constant(1, I32)),

@@ -44,8 +44,8 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def plane_weights(dtype: DType) -> tuple[int, ...]:
     """What each bit plane of a packed dtype counts: its integer is the sum over its set planes.
 
-    A bit is the exception: its one plane means +1 where set and -1 where not, and is written (0,). Others are unsigned or
-    two's complement: a trit is (1, -2), which is the planes non-zero and negative.
+    A bit is the exception: its one plane means +1 where set and -1 where not, and is written (0,). Others are unsigned
+    or two's complement: a trit is (1, -2), which is the planes non-zero and negative.
     """
     if isinstance(dtype, Bit):
         return (0,)

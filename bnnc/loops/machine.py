@@ -14,9 +14,9 @@ class Machine:
     """A CPU, as far as code for it differs.
 
     `vector_bits` 0 means no vectors. `vector_popcount`: a popcount of 32-bit lanes is one instruction (else kernels
-    count in bytes, which every vector unit can do in a few). `scalar_popcount`: of one word. `flags_to_bits`: the flags of a comparison become
-    bits of a word in an instruction or two. `triple`, `cpu` and `features` are LLVM's; the triple is empty for machines
-    that only C reaches.
+    count in bytes, which every vector unit can do in a few). `scalar_popcount`: of one word. `flags_to_bits`: the flags
+    of a comparison become bits of a word in an instruction or two. `triple`, `cpu` and `features` are LLVM's; the
+    triple is empty for machines that only C reaches.
     """
 
     name: str
