@@ -11,6 +11,7 @@ from bnnc.ir.module import Module
 from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild
 from bnnc.passes.values import Finite, ValueSets, Whole, listed
+from bnnc.reference.nn import ELEMENTWISE
 
 
 def canonicalise(module: Module) -> Module:
@@ -20,7 +21,7 @@ def canonicalise(module: Module) -> Module:
     def change(op: Op) -> Op:
         match op:
             case nn.BatchNorm():
-                return _batch_norm(op)
+                return batch_norm_as_maps(op)
             case nn.Map():
                 return _map(op, sets)
             case nn.Reduce(function="sum" | "mean" | "max") if (
@@ -55,17 +56,33 @@ def per_channel(values: np.ndarray, rank: int) -> nn.Constant:
     return nn.Constant(np.asarray(values, np.float32).reshape(-1, *(1,) * (rank - 1)))
 
 
-def _batch_norm(op: nn.BatchNorm) -> Op:
-    constants = (op.scale, op.bias, op.mean, op.variance)
-    if not all(isinstance(c, nn.Constant) for c in constants):
-        return op
-    scale, bias, mean, variance = (c.values for c in constants if isinstance(c, nn.Constant))
+def batch_norm_as_maps(op: nn.BatchNorm) -> Op:
+    """(x - mean) * (scale / sqrt(variance + epsilon)) + bias, in the roundings of docs/numerics.md."""
+    epsilon = nn.Constant(np.array(op.epsilon, np.float32))
+    deviation = nn.Map("sqrt", (nn.Map("add", (op.variance, epsilon)),))
+    gain = nn.Map("div", (op.scale, deviation))
     rank = len(op.type.shape)
+    mean, gain_row, bias = (_along_channels(p, rank) for p in (op.mean, gain, op.bias))
+    centred = nn.Map("sub", (op.x, mean), loc=op.loc)
+    return nn.Map("add", (nn.Map("mul", (centred, gain_row), loc=op.loc), bias), loc=op.loc)
+
+
+def _along_channels(op: Op, rank: int) -> Op:
+    """[C] as a tensor that broadcasts along axis 0; a constant stays one."""
+    known = _value(op)
+    return per_channel(known, rank) if known is not None else move.Reshape(op, (*op.type.shape, *(1,) * (rank - 1)))
+
+
+def _value(op: Op) -> np.ndarray | None:
+    """What an expression of constants comes to."""
+    if isinstance(op, nn.Constant):
+        return op.values
+    if not isinstance(op, nn.Map):
+        return None
+    operands = [_value(x) for x in op.xs]
+    known = [x for x in operands if x is not None]
     with np.errstate(all="ignore"):
-        gain = scale / np.sqrt(variance + np.float32(op.epsilon))
-    centred = nn.Map("sub", (op.x, per_channel(mean, rank)), loc=op.loc)
-    scaled = nn.Map("mul", (centred, per_channel(gain, rank)), loc=op.loc)
-    return nn.Map("add", (scaled, per_channel(bias, rank)), loc=op.loc)
+        return ELEMENTWISE[op.function](*known) if len(known) == len(operands) else None
 
 
 def _map(op: nn.Map, sets: ValueSets) -> Op:

@@ -24,6 +24,7 @@ from bnnc.loops.kernels.halo import fill_halo
 from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape, natural
 from bnnc.loops.lower.fusion import flattened, fused_steps, inlined
 from bnnc.loops.lower.places import Place, Storage
+from bnnc.loops.lower.preparation import prepared
 from bnnc.loops.machine import Machine
 from bnnc.loops.memory import Interval, plan_memory
 
@@ -72,14 +73,7 @@ class _Call:
 
 def lower(module: Module, machine: Machine) -> Lowered:
     """The program of a «bit» module. Raises BnncError B0603 for an op that has no kernel."""
-    return Network(rebuild(module, _decoded), machine).finish()
-
-
-def _decoded(op: Op) -> Op:
-    """Float ops that are no map take f32: integer operands are decoded by an op of their own."""
-    if not op.opcode.startswith("nn.") or isinstance(op, nn.Map | nn.ArgMax | nn.MultiThreshold):
-        return op
-    return op.with_operands(lambda x: bit.Decode(x, loc=x.loc) if is_integer(x.type.dtype) else x)
+    return Network(rebuild(module, prepared), machine).finish()
 
 
 def input_scalar(op: Input) -> loop.Scalar:

@@ -1,0 +1,49 @@
+"""Preparation: float ops in the forms that have kernels, with the same roundings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnc.ir import bit, move, nn
+from bnnc.ir.op import Op
+from bnnc.ir.types import is_integer
+from bnnc.passes.canonical import batch_norm_as_maps
+
+
+def prepared(op: Op) -> Op:
+    """Float ops that are no map take f32 (integers are decoded); batch norms are maps, many dense rows a product."""
+    if isinstance(op, nn.Map) and len(op.type.shape) > 3:
+        return op.with_operands(lambda x: _spread(x, op.type.shape))
+    if not op.opcode.startswith("nn.") or isinstance(op, nn.Map | nn.ArgMax | nn.MultiThreshold):
+        return op
+    op = op.with_operands(lambda x: bit.Decode(x, loc=x.loc) if is_integer(x.type.dtype) else x)
+    if isinstance(op, nn.BatchNorm):
+        return batch_norm_as_maps(op)
+    if isinstance(op, nn.Dense) and not _is_layer(op):
+        return _product(op)
+    return op
+
+
+def _is_layer(op: nn.Dense) -> bool:
+    fixed = isinstance(op.w, nn.Constant) and (op.bias is None or isinstance(op.bias, nn.Constant))
+    return fixed and len(op.x.type.shape) == 1
+
+
+def _product(op: nn.Dense) -> Op:
+    """x @ w.T + bias: the same fused sums in the same order, the bias last."""
+    rows = op.x if len(op.x.type.shape) > 1 else move.Reshape(op.x, (1, *op.x.type.shape), loc=op.loc)
+    product: Op = nn.MatMul(rows, move.Transpose(op.w, (1, 0), loc=op.loc), loc=op.loc)
+    if op.bias is not None:
+        product = nn.Map("add", (product, op.bias), loc=op.loc)
+    return product if product.type.shape == op.type.shape else move.Reshape(product, op.type.shape, loc=op.loc)
+
+
+def _spread(x: Op, shape: tuple[int, ...]) -> Op:
+    """Layouts take the axes from the third on as one, so an operand repeats along all of them or none."""
+    aligned = (1,) * (len(shape) - len(x.type.shape)) + x.type.shape
+    if aligned[2:] == shape[2:] or all(n == 1 for n in aligned[2:]):
+        return x
+    full = (*aligned[:2], *shape[2:])
+    if isinstance(x, nn.Constant):
+        return nn.Constant(np.broadcast_to(x.values.reshape(aligned), full), loc=x.loc)
+    return move.Expand(x, full, loc=x.loc)
