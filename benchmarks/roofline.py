@@ -3,7 +3,7 @@
     python benchmarks/roofline.py [--rounds 15] [--json]
 
 Every round measures the roofline and every kernel once, so that a change of the clock meets all of them; the figures
-are medians of CPU time. One bit-MAC is one xnor and one addition of a bit. Kernels include the threshold and the packing
+are medians of CPU time. One bit-MAC is one xnor and one addition of a bit. Kernels include the threshold and packing
 of the result; the roofline is xor, popcount and add on registers alone. A dense layer of one sample reads each weight
 once, so a large one is bound by the cache that its weights stream from, not by this roofline.
 """
