@@ -34,7 +34,7 @@ def _product(op: nn.Dense) -> Op:
     rows = op.x if len(op.x.type.shape) > 1 else move.Reshape(op.x, (1, *op.x.type.shape), loc=op.loc)
     product: Op = nn.MatMul(rows, move.Transpose(op.w, (1, 0), loc=op.loc), loc=op.loc)
     if op.bias is not None:
-        product = nn.Map("add", (product, op.bias), loc=op.loc)
+        product = prepared(nn.Map("add", (product, op.bias), loc=op.loc))
     return product if product.type.shape == op.type.shape else move.Reshape(product, op.type.shape, loc=op.loc)
 
 
