@@ -22,8 +22,9 @@ import numpy as np
 
 from bnnc.backends.llvm.host import native_machine
 from bnnc.backends.llvm.jit import JitProgram
+from bnnc.backends.llvm.roofline import Roofline
 from bnnc.loops.builder import Builder, at
-from bnnc.loops.ir import I32, I64, Buffer, Function, Program, load, popcount, vector_of
+from bnnc.loops.ir import I64, Buffer, Function, Program
 from bnnc.loops.kernels.epilogue import StepToPlanes
 from bnnc.loops.kernels.popcount import popcount_conv
 from bnnc.loops.kernels.tiling import Window
@@ -31,7 +32,6 @@ from bnnc.loops.layout import Halo, Packed
 from bnnc.loops.machine import Machine
 
 BIT = (0,)
-ROUNDS_OF_THE_ROOFLINE = 4096
 
 
 @dataclass
@@ -71,22 +71,6 @@ def program_of(function: Function) -> Program:
     return Program(function.name, (function,), b.function(), inputs, tuple(p for p in passed if p.access != "read"))
 
 
-def roofline_function(machine: Machine) -> tuple[Function, int]:
-    """Independent chains total += popcount(total ^ w) in registers, and the bit-MACs of one call."""
-    lanes, chains = machine.lanes, 24 if machine.vector_registers >= 32 else 10
-    type_ = vector_of(I32, lanes)
-    b = Builder("roofline")
-    w, y = b.parameter("w", I32, 4 * lanes), b.parameter("y", I32, chains * lanes, access="write")
-    rows = [b.let(load(w, i * lanes, type_), "w") for i in range(4)]
-    totals = [b.variable("total", rows[i % 4] + i) for i in range(chains)]
-    with b.loop(ROUNDS_OF_THE_ROOFLINE):
-        for i, total in enumerate(totals):
-            b.assign(total, total + popcount(total ^ rows[i % 4]))
-    for i, total in enumerate(totals):
-        b.store(y, i * lanes, total)
-    return b.function(), ROUNDS_OF_THE_ROOFLINE * chains * lanes * 32
-
-
 def conv_function(machine: Machine, size: int, channels: int, pad: int, kernel: int = 3) -> tuple[Function, int]:
     """A square convolution with `same` padding, its threshold and its packing."""
     rng = np.random.default_rng(size)
@@ -106,7 +90,7 @@ def conv_function(machine: Machine, size: int, channels: int, pad: int, kernel: 
 
 def cases(machine: Machine) -> list[Case]:
     """The roofline first, then the kernels."""
-    made = [("roofline", *roofline_function(machine))]
+    made: list[tuple[str, Function, int]] = []
     for pad in (1, 0):
         for size, channels in ((56, 64), (28, 128), (14, 256), (7, 512)):
             function, macs = conv_function(machine, size, channels, pad)
@@ -114,7 +98,8 @@ def cases(machine: Machine) -> list[Case]:
     for channels in (512, 1024, 2048):
         function, macs = conv_function(machine, 1, channels, 1, kernel=1)
         made.append((f"dense_{channels}x{channels}", function, macs))
-    result = []
+    roofline = Roofline(machine)
+    result = [Case("roofline", roofline.bit_macs, roofline.run, 500)]
     for name, function, macs in made:
         start = time.perf_counter()
         program = JitProgram(program_of(function), machine, bench=True)

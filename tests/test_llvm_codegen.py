@@ -14,6 +14,7 @@ from bnnc.backends.llvm import codegen
 from bnnc.backends.llvm.host import machine_named, native_machine
 from bnnc.backends.llvm.jit import JitProgram, aligned
 from bnnc.backends.llvm.printer import print_llvm
+from bnnc.backends.llvm.roofline import ROUNDS, Roofline, roofline_function
 from bnnc.diagnostics import BnncError
 from bnnc.loops.ir import Program
 from bnnc.loops.kernels.epilogue import StepToPlanes
@@ -112,3 +113,13 @@ def test_an_unknown_machine_is_named_with_the_known_ones() -> None:
         machine_named("pdp-11")
     assert "pdp-11" in caught.value.diagnostics[0].message
     assert "znver5" in caught.value.diagnostics[0].helps[0]
+
+
+def test_the_roofline_loop_keeps_all_its_work() -> None:
+    machine = machine_for("znver5")
+    function, bit_macs = roofline_function(machine)
+    assembly = codegen.emit_assembly(print_llvm(program_of(function)), machine)
+    loop = assembly[assembly.index(".LBB0_1:") : assembly.index("\tjb\t")]
+    assert loop.count("vpopcntd") == loop.count("vpaddd") == 24
+    assert bit_macs == ROUNDS * 24 * 512
+    assert Roofline(native_machine()).rate(1) > 1e9

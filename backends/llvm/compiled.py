@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from bnnc.backends.llvm.jit import JitProgram
+from bnnc.backends.llvm.roofline import Roofline
 from bnnc.ir import bit
 from bnnc.ir.module import Module, Output
+from bnnc.ir.types import Bit, Trit
 from bnnc.loops.ir import NUMPY
 from bnnc.loops.lower.network import Lowered
 from bnnc.loops.machine import Machine
@@ -68,10 +70,13 @@ class Compiled:
         program = self._bench()
         program.repeat(arrays, 1, 1)
         found = []
+        roofline = Roofline(self._machine)
         for number, call in enumerate(self._lowered.calls):
             seconds = float(np.median(self._stretches(arrays, 1, 5, number))) * count
-            macs = _bit_macs(call.op)
-            found.append(LayerTime(call.loc.name or call.function, call.op.opcode, seconds, macs * count, None))
+            macs = _bit_macs(call.op) * count
+            # The roofline is measured next to the layer: clocks change.
+            share = macs / seconds / roofline.rate() if macs and _counts_bits(call.op) else None
+            found.append(LayerTime(call.loc.name or call.function, call.op.opcode, seconds, macs, share))
         return found
 
     def _bench(self) -> JitProgram:
@@ -103,6 +108,12 @@ def _bit_macs(op: object) -> int:
     if isinstance(layer, bit.Conv | bit.Dense):
         return int(layer.weights.size) * int(np.prod(layer.type.shape[1:], dtype=np.int64))
     return 0
+
+
+def _counts_bits(op: object) -> bool:
+    """Whether the layer works on bits or trits, so that the popcount roofline is its measure."""
+    layer = op.x if isinstance(op, bit.Step) else op
+    return isinstance(layer, bit.Conv | bit.Dense) and isinstance(layer.x.type.dtype, Bit | Trit)
 
 
 def _shaped(array: np.ndarray, output: Output, count: int) -> np.ndarray:
