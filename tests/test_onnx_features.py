@@ -331,3 +331,11 @@ def test_quantised_weights(tmp_path: Path) -> None:
     assert any(isinstance(op, Dense) for op in module.ops())
     x = np.sign(weights(4, 6))
     np.testing.assert_allclose(run(module, {"x": x})["y"], x @ np.where(kernel >= 0, F(0.5), F(-0.5)), rtol=1e-6)
+
+
+def test_every_operator_is_documented() -> None:
+    from bnnc.frontends.onnx.graph import operators
+
+    text = (Path(__file__).resolve().parent.parent / "docs" / "onnx.md").read_text(encoding="utf-8")
+    listed = set(text.split("## Operators")[1].replace(";", " ").split())
+    assert operators() <= listed

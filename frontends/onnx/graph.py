@@ -365,6 +365,11 @@ def _constant(node: Node) -> Value:
     raise unsupported("holds a sparse tensor or a text")
 
 
+def operators() -> set[str]:
+    """Every operator that can be read, of all domains."""
+    return {"Constant", "If"}.union(*_DOMAINS.values())
+
+
 def module_name(stem: str) -> str:
     """A name that every target's language accepts."""
     name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_") or "model"
