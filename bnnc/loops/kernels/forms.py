@@ -108,10 +108,11 @@ class Form:
         return total
 
 
-def choose_form(planes: Planes, weights: np.ndarray, real: np.ndarray | None = None) -> Form:
+def choose_form(planes: Planes, weights: np.ndarray, real: np.ndarray | None = None, shared: bool = True) -> Form:
     """The cheapest form for activations of these planes and integer weights.
 
-    `real` marks (broadcasts to) the weights that meet a real channel; the others must be 0.
+    `real` marks (broadcasts to) the weights that meet a real channel; the others must be 0. `shared`: all outputs read
+    the same channels, so that a sum over a pixel can serve them all.
     """
     used = weights if real is None else weights[np.broadcast_to(real, weights.shape)]
     low, high = (int(used.min()), int(used.max())) if used.size else (0, 0)
@@ -120,13 +121,13 @@ def choose_form(planes: Planes, weights: np.ndarray, real: np.ndarray | None = N
     if planes == BIT and small:
         term = Term(1, differ=(0, 0), weight=None if signs else 1)
         return Form((Pass(1, (term,)),), -2, -1, masked=not signs, sign_bits=True)
-    if planes == TRIT and signs:
+    if planes == TRIT and signs and shared:
         term = Term(1, differ=(1, 0), activation=0)
         return Form((Pass(1, (term,), ((1, 0),)),), 1, 0, pixel_sum=True)
     if planes == TRIT and small:
         heavy = Pass(1, (Term(-1, differ=(1, 0), activation=0, weight=1),))
         return Form((heavy, Pass(2, (Term(1, activation=0, weight=1),))), 1, 0, masked=True)
-    if signs:
+    if signs and shared:
         products = [(c, Term(1 if c > 0 else -1, activation=p, weight=0)) for p, c in enumerate(planes)]
         pixel = {p: (1 if c > 0 else -1, p) for p, c in enumerate(planes)}
         passes, scale = _horner(products, pixel)

@@ -85,7 +85,7 @@ def popcount_conv(
         registers = 20 if machine.vector_registers >= 32 else 8
     plan = make_plan(machine, len(weights), height, width, epilogue.packed, registers=registers)
     windows = _ChannelWindows(plan, weights, groups, image.words)
-    form = choose_form(image.planes, windows.weights, windows.real)
+    form = choose_form(image.planes, windows.weights, windows.real, windows.shared)
     padded = np.zeros((plan.channels, *weights.shape[1:]), np.int64)
     padded[: len(weights)] = weights
     halo = form.halo_value if halo_value is None else halo_value
