@@ -20,6 +20,10 @@ functions below. Numbers are taken as constants of the other operand's type, and
 **Statements**: Assign, Store, For (counted), While, If, Call. A Variable is assigned before it is read; an immutable
 one exactly once. Floats are IEEE binary32, each operation rounded to nearest even, nothing contracted or reordered.
 
+Around it: `types.py` and `expressions.py` (re-exported here), `builder.py` to write functions, `text.py` to show them,
+`verify.py`, `reference/loop.py` to interpret them; printers are backends. A new kind of expression needs a class in
+expressions.py, its meaning in the interpreter, and a line in text.py and in every printer.
+
 A kernel is a Python function that writes one function of this level; sizes are Python integers, so loops over lanes and
 tiles unroll as they are written. `Builder` and `at` are in builder.py. Dot products of rows of bits, a lane an output::
 
