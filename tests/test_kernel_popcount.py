@@ -170,3 +170,11 @@ def test_counts_in_bytes_do_not_overflow(lanes: int, planes: tuple[int, ...]) ->
 def test_kernels_of_other_machines_on_this_one(case: Case, lanes: int, planes: tuple[int, ...], count: int) -> None:
     check_step(case, MACHINES[lanes], run_native, planes, count)
     check_sums(case, MACHINES[lanes], run_native)
+
+
+@pytest.mark.parametrize("planes", [BIT, TRIT, CODE2])
+@pytest.mark.parametrize(("channels", "outputs", "groups"), [(64, 64, 2), (128, 64, 4), (96, 96, 3), (64, 96, 2)])
+def test_groups_of_whole_words(planes: tuple[int, ...], channels: int, outputs: int, groups: int) -> None:
+    case = Case(planes, channels, outputs, (4, 5), Window((3, 3), pads=(1, 1, 1, 1)), groups, 0, "bit", 7, Halo())
+    check_sums(case, native_machine(), run_native)
+    check_step(case, MACHINES[4], run_native, BIT, 1)
