@@ -39,9 +39,9 @@ def load(
     path = Path(path)
     if not path.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise error("B0403", f"`{path}` does not exist", helps=suggestion(path.name, siblings))
+        raise error("B0407", f"`{path}` does not exist", helps=suggestion(path.name, siblings))
     if path.is_dir():
-        raise error("B0403", f"`{path}` is a folder, not a model", helps=("name the file in it",))
+        raise error("B0407", f"`{path}` is a folder, not a model", helps=("name the file in it",))
     reader = registry.frontend(frontend or _frontend_of(path))
     return reader.load(path, ImportOptions(shapes=shapes or {}, pixels=pixels or {}))
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bnnc.ir import nn
+from bnnc.ir import bit, nn
 from bnnc.ir.module import Module
 from bnnc.ir.op import Op
+from bnnc.ir.types import F32
 from bnnc.reference import run as reference
 
 TOLERANCE = 1e-4
@@ -158,6 +159,11 @@ def _margins(op: Op, values: Mapping[Op, np.ndarray]) -> list[np.ndarray]:
                 counted = values[op.x].astype(np.float64)
                 rank = counted.ndim - 2
                 return [counted - table[:, level].reshape(1, -1, *(1,) * rank) for level in range(table.shape[1])]
+            case bit.Step() if isinstance(op.x.type.dtype, F32):
+                thresholds = op.thresholds.astype(np.float64)
+                real = values[op.x].astype(np.float64)
+                rank = real.ndim - 2
+                return [real - thresholds[:, n].reshape(1, -1, *(1,) * rank) for n in range(thresholds.shape[1])]
             case nn.ArgMax():
                 ranked = np.sort(values[op.x].astype(np.float64), axis=op.axis + 1)
                 if ranked.shape[op.axis + 1] > 1:

@@ -1,4 +1,4 @@
-"""What bnnc tells its user when something is wrong: a code, the place in the user's own model, and what to type next."""
+"""What bnnc tells its user when something is wrong: a code, the place in the user's model, and what to type next."""
 
 from __future__ import annotations
 

@@ -156,9 +156,9 @@ def test_a_model_that_is_not_there_suggests(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"x")
     done = bnnc("show", "modle.onnx", "--json")
-    assert done.codes == ["B0403"]
+    assert done.codes == ["B0407"]
     assert done.json["diagnostics"][0]["help"] == ["did you mean `model.onnx`?"]
-    assert bnnc("show", tmp_path, "--json").codes == ["B0403"]
+    assert bnnc("show", tmp_path, "--json").codes == ["B0407"]
 
 
 def test_an_interrupted_process_ends_with_130_and_no_traceback(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bnnc.cli import files
 from bnnc.cli.files import MARKER, write_file, write_folder
 from bnnc.diagnostics import BnncError
 from tests import toy
@@ -112,7 +111,7 @@ def test_a_read_only_folder(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "locked")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.tempfile, "mkdtemp", refuse)
+        patch.setattr("tempfile.mkdtemp", refuse)
         done = bnnc("emit", MODEL, "-t", "toy", "-o", "locked/out", "--json")
     assert done.code == 4
     assert done.codes == ["B0606"]
@@ -125,7 +124,7 @@ def test_run_writes_its_output_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out.npz")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "replace", refuse)
+        patch.setattr("os.replace", refuse)
         with pytest.raises(OSError, match="No space"):
             write_file(Path("out.npz"), b"x" * 100)
     assert everything() == set()

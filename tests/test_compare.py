@@ -78,7 +78,7 @@ def test_real_operands_are_ties_within_their_rounding_only() -> None:
 )
 def test_every_kind_of_decision_can_tie(function: str, threshold: float, tie: float) -> None:
     x = Input("x", F32(), (1,))
-    operands = (x,) if function in ("floor", "round") else (x, nn.Constant(np.float32([threshold])))
+    operands = (x,) if function in ("floor", "round") else (x, nn.Constant(np.array([threshold], np.float32)))
     module = Module("m", (x,), (Output("y", nn.Map(function, operands)),))
     grid = {"x": np.array([[threshold - 0.25], [threshold + 0.25], [tie]], np.float32)}
     assert near_ties(module, grid).tolist() == [False, False, True]

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     shutil.copy(EXAMPLE / "model.onnx", tmp_path / "model.onnx")
     (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
-    names = {"images": np.zeros((3, 1, 28, 28), np.float32)}
+    names: dict[str, Any] = {"images": np.zeros((3, 1, 28, 28), np.float32)}
     exec(code, names)
     assert np.shape(names["scores"]) == (3, 10)
 

@@ -49,7 +49,7 @@ class PixelMap:
 
 @dataclass(frozen=True)
 class Note:
-    """A fact the user should be told about a layer: `kind` is `warning`, `float` (why a layer stayed float) or `info`."""
+    """A fact about a layer for the user: `kind` is `warning`, `float` (why a layer stayed float) or `info`."""
 
     kind: str
     text: str

@@ -61,7 +61,7 @@ class Expand(Op):
 
 @dataclass(frozen=True, eq=False)
 class Concat(Op):
-    """The operands one after the other along `axis`; their dtypes must be the same, or all integer (the range is joined)."""
+    """The operands one after the other along `axis`; of one dtype, or all integer (the range is joined)."""
 
     code = "concat"
     xs: tuple[Op, ...]
@@ -151,7 +151,7 @@ class Pad(Op):
 
 @dataclass(frozen=True, eq=False)
 class Gather(Op):
-    """y[…, i, …] = x[…, indices[i], …] along `axis`; indices is int64[n]. (A channel permutation is a Gather on axis 0.)"""
+    """y[…, i, …] = x[…, indices[i], …] along `axis`; indices is int64[n]. (A permutation of channels has axis 0.)"""
 
     code = "gather"
     x: Op
@@ -166,7 +166,7 @@ class Gather(Op):
             "gather needs a list of whole numbers",
         )
         expect(
-            0 <= int(self.indices.min()) and int(self.indices.max()) < shape[self.axis],
+            int(self.indices.min()) >= 0 and int(self.indices.max()) < shape[self.axis],
             f"an index leaves axis {self.axis} of {self.x.type}",
         )
         shape[self.axis] = self.indices.size

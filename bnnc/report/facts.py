@@ -11,7 +11,6 @@ from typing import Any
 
 from bnnc import __version__
 
-
 SAID_ELSEWHERE = ("arena_bytes", "weight_bytes", "note")
 
 
