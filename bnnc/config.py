@@ -316,10 +316,11 @@ def _read(setting: dataclasses.Field[Any], value: Any, source: str) -> Any:
     try:
         return setting.metadata["read"](value)
     except BnncError as reason:
-        if source == "the command line":
-            raise
         wrong = reason.diagnostics[0]
-        note = f"`{setting.name.replace('_', '-')}` is set in {source}"
+        name = _OWN_NAMES.get(setting.name, setting.name.replace("_", "-"))
+        note = f"`{name}` is set in {source}"
+        if source == "the command line":
+            note = f"given with {'-X' if name == 'X' else '-O' if name == 'optimise' else '--' + name}"
         changed = dataclasses.replace(wrong, notes=(*wrong.notes, note))
         raise BnncError(changed, exit_code=reason.exit_code) from None
 

@@ -126,7 +126,7 @@ def test_run_writes_its_output_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", refuse)
         with pytest.raises(OSError, match="No space"):
-            write_file(Path("out.npz"), b"x" * 100)
+            write_file(Path("new/deep/out.npz"), b"x" * 100)
     assert everything() == set()
 
 

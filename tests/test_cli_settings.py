@@ -140,6 +140,12 @@ def test_a_file_that_is_not_toml(text: str, tmp_path: Path, monkeypatch: pytest.
     assert done.codes == ["B0103"]
 
 
+def test_a_wrong_flag_is_named() -> None:
+    assert "given with --threads" in bnnc("compile", MODEL, "--threads", "0").err
+    assert "given with --max-ram" in bnnc("compile", MODEL, "--max-ram", "x").err
+    assert "given with -O" in bnnc("compile", MODEL, "-O7").err
+
+
 def test_a_settings_file_that_is_not_there() -> None:
     done = bnnc("compile", MODEL, "--config", "nowhere.toml", "--json")
     assert done.code == 2

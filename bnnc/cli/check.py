@@ -112,6 +112,8 @@ def _check(
     # The reference is slow on large networks: unless a number, or a file, was asked for, it stops after a while.
     limit = SECONDS if expected is None and inputs is None and not chosen.check else None
     verdict = checking.compare(found.module, network.run, pieces, expected, count=chosen.check or None, seconds=limit)
+    if verdict.labelled > verdict.agreement.inputs:
+        console.note(f"the first {verdict.agreement.inputs} were compared with {judge}; --check N compares more")
     document = {"check": verdict.as_json(), **({"passes": [row.as_json() for row in rows]} if rows else {})}
     problems = [row for row in rows if row.agreement.different]
     failures = [_wrong_pass(row) for row in problems[:1]]

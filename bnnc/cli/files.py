@@ -38,10 +38,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], force: bool) -> list[
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise error("B0106", f"the target wants to write `{name}`, outside its folder")
     before = made_before(folder)
-    first_new = folder
-    while not first_new.parent.exists():
-        first_new = first_new.parent
-    existed = folder.exists()
+    existed, first_new = folder.exists(), _first_new(folder.parent)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder if existed else folder.parent))
@@ -58,8 +55,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], force: bool) -> list[
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except BaseException:
-        if not existed:
-            _remove_empty(folder.parent, first_new)
+        _remove_new(folder.parent, first_new)
         raise
     for name in before - set(files):
         (folder / name).unlink(missing_ok=True)
@@ -82,10 +78,22 @@ def _move_in(staging: Path, folder: Path, names: list[str]) -> None:
         os.replace(staging / name, folder / name)
 
 
-def _remove_empty(folder: Path, last: Path) -> None:
+def _first_new(folder: Path) -> Path | None:
+    """The outermost folder that making `folder` would make; None when it is there."""
+    if folder.exists():
+        return None
+    while not folder.parent.exists():
+        folder = folder.parent
+    return folder
+
+
+def _remove_new(folder: Path, first_new: Path | None) -> None:
     """Remove the folders that were made on the way, as far as they are empty."""
-    while folder != last.parent and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    while first_new is not None and folder != first_new.parent:
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()
         folder = folder.parent
 
 
@@ -97,13 +105,18 @@ def _umask() -> int:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole: beside its place first, then moved in. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    first_new = _first_new(path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        _remove_new(path.parent, first_new)
         raise

@@ -22,24 +22,34 @@ class Source:
 
     read: Callable[[str, list[Path]], Dataset | None]
     folders: tuple[str, ...]
-    files: str
+    files: Callable[[str], str]
+
+
+def _idx_files(split: str) -> str:
+    images, labels = idx.FILES[split]
+    return f"{images} and {labels} (or .gz)"
+
+
+def _cifar_files(split: str) -> str:
+    first, *more = cifar.BATCHES[split]
+    return f"{first} (or .gz, .xz){' …' if more else ''} or {cifar.ARCHIVE}"
 
 
 SOURCES = {
     "mnist": Source(
         lambda split, folders: idx.read("mnist", split, folders, DIGITS),
         ("mnist", "MNIST/raw", "MNIST"),
-        "train-images-idx3-ubyte(.gz) and its three companions",
+        _idx_files,
     ),
     "fashion-mnist": Source(
         lambda split, folders: idx.read("fashion-mnist", split, folders, CLOTHES),
         ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw"),
-        "train-images-idx3-ubyte(.gz) and its three companions",
+        _idx_files,
     ),
     "cifar-10": Source(
         lambda split, folders: cifar.read("cifar-10", split, folders),
         ("cifar-10", "cifar10", "cifar-10-batches-bin"),
-        "test_batch.bin(.xz), data_batch_1.bin … or cifar-10-binary.tar.gz",
+        _cifar_files,
     ),
 }
 
@@ -71,7 +81,7 @@ def find(name: str, split: str = "test", data_dir: str | Path | None = None) -> 
         raise error(
             "B0503",
             f"data set `{known}` ({split}) is not on this machine",
-            notes=(f"looked for {source.files} in {places}",),
+            notes=(f"looked for {source.files(split)} in {places}",),
             helps=("say where it lies: --data-dir FOLDER, or the environment variable BNNC_DATA",),
             exit_code=Exit.ENVIRONMENT,
         )
