@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,11 +67,8 @@ def _check_header(path: Path, file: io.BytesIO, size: int) -> None:
     shape, _, dtype = read_header(file)
     if dtype.hasobject:
         raise unreadable(path, "holds Python objects, not plain arrays")
-    count = 1
-    for length in shape:
-        count *= length
-    if count * dtype.itemsize > size - file.tell():
-        raise unreadable(path, f"announces an array of {list(shape)}, but is too short for it")
+    if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize > size - file.tell():
+        raise unreadable(path, f"announces an array of {list(shape)}, but does not hold one")
 
 
 def dump(arrays: Mapping[str, np.ndarray]) -> bytes:
