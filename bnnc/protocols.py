@@ -59,7 +59,7 @@ class Timed(Protocol):
     """What a compiled network may also be: able to time its native code with no Python inside."""
 
     def time(self, inputs: Mapping[str, np.ndarray], runs: int) -> Sequence[float]:
-        """The seconds of each of `runs` native runs on the whole batch."""
+        """The CPU seconds of each of `runs` native runs on the whole batch, in one thread."""
         ...
 
     def layer_times(self, inputs: Mapping[str, np.ndarray]) -> Sequence[LayerTime]:

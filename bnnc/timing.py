@@ -33,9 +33,11 @@ class Measured:
 def measure(compiled: Run, inputs: Inputs, seconds: float, peer: Run | None = None, *, native: bool = True) -> Measured:
     """Measure for about `seconds`, ours and the peer's runs in turn, so that both meet the same state of the machine.
 
-    Where the network can time its native code, and `native` is wanted, the times are of that, and what a call from
-    Python takes longer is `call_overhead`; else they are of calls.
+    With `native` (for one thread) all times are CPU times, which other processes hardly change. Where the network can
+    time its native code they are of that, and what a call from Python takes longer is `call_overhead`. Without it they
+    are of calls, by the clock on the wall.
     """
+    clock = time.process_time_ns if native else time.perf_counter_ns
     for run in (compiled, peer):
         if run is not None:
             _warm(run, inputs)
@@ -44,11 +46,11 @@ def measure(compiled: Run, inputs: Inputs, seconds: float, peer: Run | None = No
     others: list[float] = []
     end = time.perf_counter() + seconds
     while len(calls) < FEWEST_RUNS or time.perf_counter() < end:
-        calls += _round(compiled, inputs)
+        calls += _round(compiled, inputs, clock)
         if native and isinstance(compiled, Timed):
             inside += [1e6 * second for second in compiled.time(inputs, FEWEST_RUNS)]
         if peer is not None:
-            others += _round(peer, inputs)
+            others += _round(peer, inputs, clock)
     ours = inside or calls
     overhead = float(np.median(calls) - np.median(ours))
     return _summary(ours, max(overhead, 0.0), _summary(others) if others else None)
@@ -77,15 +79,15 @@ def _warm(run: Run, inputs: Inputs) -> None:
         run(inputs)
 
 
-def _round(run: Run, inputs: Inputs) -> list[float]:
+def _round(run: Run, inputs: Inputs, clock: Callable[[], int]) -> list[float]:
     """The microseconds of a few calls in a row: the first after a switch is cold, and left out."""
     run(inputs)
     times: list[float] = []
     end = time.perf_counter() + ROUND_SECONDS
     while not times or time.perf_counter() < end:
-        start = time.perf_counter_ns()
+        start = clock()
         run(inputs)
-        times.append((time.perf_counter_ns() - start) / 1000)
+        times.append((clock() - start) / 1000)
     return times
 
 

@@ -58,7 +58,7 @@ def bench(
 ) -> None:
     """Time a model.
 
-    The times are of the native loop; what a call from Python adds is stated apart.
+    With one thread the times are CPU times of the native loop; what a call from Python adds is stated apart.
     """
     flags = dict(locals())
     with command("bench", flags) as console:
