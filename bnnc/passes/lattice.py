@@ -91,31 +91,59 @@ def kind_of(weights: np.ndarray) -> str:
 
 
 SNAP = 1e-5  # relative: `alpha * sign(w) - clip(w) + clip(w)` leaves up to 3e-7, a float layer is far above
+BLOCK = 1 << 16  # weights looked at together: a float layer is found out by its first rows
 
 
 def split_weights(weights: np.ndarray) -> Weights | None:
     """Weights [O, …] as a scale for each output channel times small integers (int8); None if some row is not such."""
-    rows = weights.reshape(weights.shape[0], -1).astype(np.float64)
+    rows = weights.reshape(weights.shape[0], -1)
     result = np.zeros(rows.shape, np.int8)
     scale = np.ones(len(rows), np.float32)
     spread = 0.0
-    magnitudes = np.abs(rows)
-    for o in range(len(rows)):
-        used = magnitudes[o][magnitudes[o] != 0]
-        if used.size == 0:
-            continue
-        for divisor in (1, 2, 3, 4):
-            unit = used.min() / divisor
-            if divisor == 1 and used.max() <= unit * (1 + SNAP):
-                unit = float(np.median(used))
-            n = np.rint(rows[o] / unit)
-            error = float((np.abs(rows[o] - n * unit)[magnitudes[o] != 0] / used).max())
-            if error <= SNAP and np.abs(n).max() <= 127:
-                result[o], scale[o], spread = n.astype(np.int8), unit, max(spread, error)
-                break
-        else:
+    block = max(1, BLOCK // max(rows.shape[1], 1))
+    for start in range(0, len(rows), block):
+        part = slice(start, start + block)
+        found = _split_rows(rows[part].astype(np.float64))
+        if found is None:
             return None
+        result[part], scale[part], error = found
+        spread = max(spread, error)
     return Weights(result.reshape(weights.shape), scale, spread)
+
+
+def _split_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """(integers, scales, spread) of float64 rows [n, k]; None if some row has no scale. A row of zeros has scale 1."""
+    magnitudes = np.abs(rows)
+    used = magnitudes != 0
+    smallest = np.where(used, magnitudes, np.inf).min(1, initial=np.inf)
+    integers = np.zeros(rows.shape)
+    scale = np.ones(len(rows))
+    spread = 0.0
+    left = np.flatnonzero(used.any(1))
+    for divisor in (1, 2, 3, 4):
+        unit = smallest[left] / divisor
+        if divisor == 1:
+            alike = magnitudes[left].max(1, initial=0) <= unit * (1 + SNAP)
+            unit[alike] = _medians(magnitudes[left[alike]])
+        n = np.rint(rows[left] / unit[:, None])
+        distance = np.abs(rows[left] - n * unit[:, None])
+        error = np.divide(distance, magnitudes[left], out=np.zeros_like(distance), where=used[left]).max(1, initial=0)
+        good = (error <= SNAP) & (np.abs(n).max(1, initial=0) <= 127)
+        integers[left[good]], scale[left[good]] = n[good], unit[good]
+        spread = max(spread, float(error[good].max(initial=0)))
+        left = left[~good]
+        if left.size == 0:
+            return integers, scale, spread
+    return None
+
+
+def _medians(magnitudes: np.ndarray) -> np.ndarray:
+    """The median of what is not zero in each row; every row has something."""
+    ordered = np.sort(magnitudes, axis=1)
+    count = (ordered != 0).sum(1)
+    first = ordered.shape[1] - count
+    row = np.arange(len(ordered))
+    return np.asarray((ordered[row, first + (count - 1) // 2] + ordered[row, first + count // 2]) / 2)
 
 
 def narrowest(values: np.ndarray) -> DType:
