@@ -139,19 +139,10 @@ def _cycle(made: onnx.ModelProto) -> None:
     made.graph.node[0].input[0] = "b"
 
 
-def _swap(made: onnx.ModelProto) -> None:
-    first, second = made.graph.node[0], made.graph.node[1]
-    kept = onnx.NodeProto()
-    kept.CopyFrom(first)
-    first.CopyFrom(second)
-    second.CopyFrom(kept)
-
-
 EDITS: dict[str, tuple[Callable[[onnx.ModelProto], Any], str, str]] = {
     "NaN": (_nan, "B0406", "`w`"),
     "infinity": (_infinite_bias, "B0406", "`k`"),
     "cycle": (_cycle, "B0408", "cycle"),
-    "order": (_swap, "B0408", "before it is made"),
     "missing value": (lambda m: m.graph.node[1].input.__setitem__(0, "zz"), "B0408", "`zz`, which nothing makes"),
     "missing output": (lambda m: setattr(m.graph.output[0], "name", "zz"), "B0408", "`zz`"),
     "twice": (lambda m: m.graph.node[1].output.__setitem__(0, "a"), "B0408", "two nodes make `a`"),

@@ -52,6 +52,16 @@ def test_names_and_places(tmp_path: Path) -> None:
     assert dict(module.facts) == {"source": "model.onnx", "opset": "17", "producer": "pytorch"}
 
 
+def test_nodes_may_stand_in_any_order(tmp_path: Path) -> None:
+    nodes = [node("Sign", ["b"], ["y"]), node("Add", ["a", "x"], ["b"]), node("Neg", ["a"], ["c"])]
+    nodes += [node("Abs", ["x"], ["a"]), node("Mul", ["c", "b"], ["z"])]
+    module = load(model(nodes, {"x": (["n", 4], 1)}, ["y", "z"]), tmp_path)
+    x = np.array([[1, -2, 0, 3]], F)
+    found = run(module, {"x": x})
+    np.testing.assert_array_equal(found["y"], np.sign(np.abs(x) + x))
+    np.testing.assert_array_equal(found["z"], -np.abs(x) * (np.abs(x) + x))
+
+
 @pytest.mark.parametrize(("stem", "name"), [("a-b.c", "a_b_c"), ("3x3", "net_3x3"), ("ÄÖ", "model"), ("_x_", "x")])
 def test_module_name(stem: str, name: str, tmp_path: Path) -> None:
     from bnnc.frontends.onnx.graph import module_name

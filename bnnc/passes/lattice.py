@@ -64,7 +64,7 @@ def _fit(members: np.ndarray, scale: float, offset: float) -> Lattice | None:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Real weights w[o, …] = scale[o] * integers[o, …], `spread` the largest relative error of that."""
+    """Real weights w[o, …] = scale[o] * integers[o, …] (int8 or int16), `spread` the largest relative error of that."""
 
     integers: np.ndarray
     scale: np.ndarray
@@ -91,13 +91,17 @@ def kind_of(weights: np.ndarray) -> str:
 
 
 SNAP = 1e-5  # relative: `alpha * sign(w) - clip(w) + clip(w)` leaves up to 3e-7, a float layer is far above
+ROUNDING = 1e-6  # relative to the largest weight of a row: what quantising in fp32 leaves in rows of many levels
+FEW = 7  # up to here levels lie so far apart that SNAP cannot mistake one for another
+LARGEST_WEIGHT = 255  # 8 bits, be they -128 … 127 or the odd numbers of 2 * k / 255 - 1
+PROBE = 16  # weights of a row on which units are tried before the whole row is
 BLOCK = 1 << 16  # weights looked at together: a float layer is found out by its first rows
 
 
 def split_weights(weights: np.ndarray) -> Weights | None:
-    """Weights [O, …] as a scale for each output channel times small integers (int8); None if some row is not such."""
+    """Weights [O, …] as a scale for each output channel times small integers; None if some row is not such."""
     rows = weights.reshape(weights.shape[0], -1)
-    result = np.zeros(rows.shape, np.int8)
+    result = np.zeros(rows.shape, np.int16)
     scale = np.ones(len(rows), np.float32)
     spread = 0.0
     block = max(1, BLOCK // max(rows.shape[1], 1))
@@ -108,7 +112,7 @@ def split_weights(weights: np.ndarray) -> Weights | None:
             return None
         result[part], scale[part], error = found
         spread = max(spread, error)
-    return Weights(result.reshape(weights.shape), scale, spread)
+    return Weights(result.astype(storage(result)).reshape(weights.shape), scale, spread)
 
 
 def _split_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
@@ -116,25 +120,36 @@ def _split_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None
     magnitudes = np.abs(rows)
     used = magnitudes != 0
     smallest = np.where(used, magnitudes, np.inf).min(1, initial=np.inf)
-    integers = np.zeros(rows.shape)
     scale = np.ones(len(rows))
-    spread = 0.0
-    left = np.flatnonzero(used.any(1))
-    for divisor in (1, 2, 3, 4):
-        unit = smallest[left] / divisor
-        if divisor == 1:
-            alike = magnitudes[left].max(1, initial=0) <= unit * (1 + SNAP)
-            unit[alike] = _medians(magnitudes[left[alike]])
-        n = np.rint(rows[left] / unit[:, None])
-        distance = np.abs(rows[left] - n * unit[:, None])
-        error = np.divide(distance, magnitudes[left], out=np.zeros_like(distance), where=used[left]).max(1, initial=0)
-        good = (error <= SNAP) & (np.abs(n).max(1, initial=0) <= 127)
-        integers[left[good]], scale[left[good]] = n[good], unit[good]
-        spread = max(spread, float(error[good].max(initial=0)))
-        left = left[~good]
-        if left.size == 0:
-            return integers, scale, spread
-    return None
+    alike = used.any(1) & (magnitudes.max(1, initial=0) <= smallest * (1 + SNAP))
+    scale[alike] = _medians(magnitudes[alike])
+    for row in np.flatnonzero(used.any(1) & ~alike):
+        unit = _unit(magnitudes[row, used[row]])
+        if unit is None:
+            return None
+        scale[row] = unit
+    integers = np.rint(rows / scale[:, None])
+    distance = np.abs(rows - integers * scale[:, None])
+    error = np.divide(distance, magnitudes, out=np.zeros_like(distance), where=used)
+    return integers, scale, float(error.max(initial=0))
+
+
+def _unit(used: np.ndarray) -> float | None:
+    """The largest unit of which all the given magnitudes are small multiples, or None."""
+    smallest, largest = float(used.min()), float(used.max())
+    # The smallest value is some multiple of the unit; once that is guessed, the largest one gives the unit precisely.
+    guesses = smallest / np.arange(1, LARGEST_WEIGHT + 1)
+    steps = np.rint(largest / guesses)
+    units = (largest / steps)[steps <= LARGEST_WEIGHT]
+    fits = _multiples(used[:: max(1, used.size // PROBE)], units[:, None], largest)
+    return next((float(unit) for unit in units[fits] if _multiples(used, unit, largest)), None)
+
+
+def _multiples(values: np.ndarray, unit: np.ndarray | np.float64, largest: float) -> np.ndarray:
+    """Whether all values (last axis) are whole multiples of a unit, as far as rounding allows."""
+    error = np.abs(values - np.rint(values / unit) * unit)
+    allowed = np.where(largest / unit <= FEW + 0.5, SNAP * values, ROUNDING * largest)
+    return np.asarray((error <= allowed).all(-1))
 
 
 def _medians(magnitudes: np.ndarray) -> np.ndarray:
@@ -144,6 +159,11 @@ def _medians(magnitudes: np.ndarray) -> np.ndarray:
     first = ordered.shape[1] - count
     row = np.arange(len(ordered))
     return np.asarray((ordered[row, first + (count - 1) // 2] + ordered[row, first + count // 2]) / 2)
+
+
+def storage(weights: np.ndarray) -> type[np.signedinteger]:
+    """The integer type in which a layer keeps its weights."""
+    return np.int8 if weights.min(initial=0) >= -128 and weights.max(initial=0) <= 127 else np.int16
 
 
 def narrowest(values: np.ndarray) -> DType:
@@ -161,4 +181,14 @@ def narrowest(values: np.ndarray) -> DType:
     return Int(lo, hi)
 
 
-__all__ = ["EXACT", "Lattice", "Weights", "kind_of", "lattice_of", "narrowest", "split_weights"]
+__all__ = [
+    "EXACT",
+    "LARGEST_WEIGHT",
+    "Lattice",
+    "Weights",
+    "kind_of",
+    "lattice_of",
+    "narrowest",
+    "split_weights",
+    "storage",
+]

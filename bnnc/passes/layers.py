@@ -16,7 +16,9 @@ from bnnc.ir.rewrite import rebuild
 from bnnc.passes.canonical import per_channel
 from bnnc.passes.images import Images
 from bnnc.passes.lattice import EXACT, Lattice, Weights, lattice_of, split_weights
+from bnnc.reference.run import evaluate
 
+LARGEST_OFFSETS = 1 << 20  # an offset at every position of an output above this size is not worth integers
 LARGEST_STEPS = 1 << 12  # a lattice of more values than this is not worth integers
 
 
@@ -61,9 +63,8 @@ class _Rewriting:
             self._lost_sign(op, weights)
             self._note(op, f"its weights are {weights.kind}, but its input is float{_input_help(op.x)}")
             return op
-        padded = isinstance(op, nn.Conv) and any(op.pads)
-        if padded and lattice.offset:
-            self._note(op, "its input has an offset that zero padding lacks")
+        if lattice.offset and _is_padded(op) and op.type.size > LARGEST_OFFSETS:
+            self._note(op, "its input has an offset that zero padding lacks, and its image is large")
             return op
         rows = np.abs(weights.integers.reshape(len(weights.integers), -1).astype(np.int64)).sum(1)
         if int(rows.max()) * max(abs(lattice.lo), abs(lattice.hi)) > EXACT:
@@ -87,9 +88,7 @@ class _Rewriting:
         if (scale != 1).any():
             total = nn.Map("mul", (total, per_channel(scale, rank)), loc=op.loc)
         if lattice.offset:
-            sums = weights.integers.reshape(len(scale), -1).astype(np.int64).sum(1)
-            offset = sums * weights.scale.astype(np.float64) * lattice.offset
-            total = nn.Map("add", (total, per_channel(offset, rank)), loc=op.loc)
+            total = nn.Map("add", (total, _offsets(op, weights, lattice.offset)), loc=op.loc)
         if isinstance(op.bias, nn.Constant) and op.bias.values.any():
             total = nn.Map("add", (total, per_channel(op.bias.values, rank)), loc=op.loc)
         elif op.bias is not None and not isinstance(op.bias, nn.Constant):
@@ -144,6 +143,23 @@ class _Rewriting:
                 "lost a sign (`input.data = sign(input.data)` is invisible to the exporter)"
             )
             self.notes.append(Note("warning", text, op.loc, "B0411"))
+
+
+def _is_padded(op: nn.Conv | nn.Dense) -> bool:
+    return isinstance(op, nn.Conv) and any(op.pads)
+
+
+def _offsets(op: nn.Conv | nn.Dense, weights: Weights, offset: float) -> nn.Constant:
+    """What an input of nothing but `offset` gives: one number a channel, or with zero padding one a position."""
+    sums = weights.integers.reshape(len(weights.scale), -1).astype(np.int64).sum(1)
+    gain = weights.scale.astype(np.float64) * offset
+    if not isinstance(op, nn.Conv) or not any(op.pads):
+        return per_channel(sums * gain, len(op.type.shape))
+    kernel = nn.Constant(weights.integers.astype(np.float32))
+    ones = np.ones((1, *op.x.type.shape), np.float32)
+    of_ones = nn.Conv(op.x, kernel, None, op.strides, op.pads, op.dilations, op.groups)
+    inside = evaluate(of_ones, [ones, kernel.values[None]])[0]
+    return nn.Constant((inside * gain.reshape(-1, *(1,) * (inside.ndim - 1))).astype(np.float32))
 
 
 def _float_weights(values: np.ndarray) -> str:

@@ -60,6 +60,9 @@ def tabulate(region: Region, domain: Values) -> Steps | None:
         else:
             return None
         return _assemble(changes, np.dtype(np.int32), channels)
+    if isinstance(domain, Finite) and not region.steps_only_up_or_down():
+        points = np.broadcast_to(domain.values, (channels, domain.values.size))
+        return _assemble(_walk(region, points, np.arange(channels)), np.dtype(np.float32), channels)
     if isinstance(domain, Finite | Interval) and region.steps_only_up_or_down():
         low, high = bounds(domain)
         ends = _ordinal(np.array([max(low, -3.4028234663852886e38), min(high, 3.4028234663852886e38)], np.float32))
@@ -79,16 +82,21 @@ def _enumerate(region: Region, lo: np.ndarray, hi: np.ndarray, step: int) -> _Ch
     for start in range(0, len(lo), block):
         channel = np.arange(start, min(start + block, len(lo)))
         position = np.minimum(np.arange(width), counts[channel, None] - 1)  # short channels repeat their last point
-        points = lo[channel, None] + step * position
-        table = region.evaluate(points, np.broadcast_to(channel[:, None], points.shape))
-        if not np.isfinite(table).all():
+        changes = _walk(region, lo[channel, None] + step * position, channel)
+        total += 0 if changes is None else changes.point.size
+        if changes is None or total > MOST_STEPS * len(lo):
             return None
-        row, column = np.nonzero(table[:, 1:] != table[:, :-1])
-        total += row.size
-        if total > MOST_STEPS * len(lo):
-            return None
-        found.append(_Changes(channel[row], points[row, column + 1], table[row, column + 1], table[:, 0]))
+        found.append(changes)
     return _joined(found)
+
+
+def _walk(region: Region, points: np.ndarray, channel: np.ndarray) -> _Changes | None:
+    """The changes along ascending points [channels, n]; None if some value is not finite."""
+    table = region.evaluate(points, np.broadcast_to(channel[:, None], points.shape))
+    if not np.isfinite(table).all():
+        return None
+    row, column = np.nonzero(table[:, 1:] != table[:, :-1])
+    return _Changes(channel[row], points[row, column + 1], table[row, column + 1], table[:, 0])
 
 
 def _bisect(

@@ -15,11 +15,10 @@ from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.types import is_integer
 from bnnc.passes.images import Images
-from bnnc.passes.lattice import narrowest
+from bnnc.passes.lattice import LARGEST_WEIGHT, narrowest, storage
 from bnnc.passes.tables import Steps
 from bnnc.passes.values import integers, listed
 
-LARGEST_WEIGHT = 127
 MOST_LEVELS = 256
 
 
@@ -97,7 +96,8 @@ class _Lowering:
             return None
         if integers(self.images.sets.of(op)) is None:
             return None  # sums beyond 2^24: the fp32 meaning is not the integer one
-        x, kernel = self.whole[op.x], weights.astype(np.int8)
+        x = self.whole[op.x]
+        kernel = weights.astype(storage(weights))
         if isinstance(op, nn.Dense):
             return bit.Dense(x, kernel, loc=op.loc) if len(x.type.shape) == 1 else None
         return bit.Conv(x, kernel, op.strides, op.pads, op.dilations, op.groups, loc=op.loc)

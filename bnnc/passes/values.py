@@ -101,6 +101,11 @@ def integers(values: Values) -> tuple[int, int] | None:
     return int(members[0]), int(members[-1])
 
 
+def _integral(values: Values) -> bool:
+    """Whether a set holds nothing but integers, of whatever size (fp32 rounds an integer to an integer)."""
+    return isinstance(values, Whole) or integers(values) is not None
+
+
 def _as_whole(values: Values) -> Values:
     """A finite set of integers as a range of them, odd numbers kept apart from even ones."""
     ends = integers(values)
@@ -182,8 +187,7 @@ class ValueSets:
                 total = _window_sum(_as_whole(known[op.x]), math.prod(op.kernel), any(op.pads) or op.ceil_mode)
                 return total if integers(total) is not None else ANYTHING
             case nn.Pool(function="average"):
-                lo, hi = bounds(known[op.x])
-                return Interval(min(lo, 0.0), max(hi, 0.0))
+                return _averages(op, known[op.x])
             case nn.Reduce(function="max" | "min"):
                 return _everywhere(known[op.x])
             case nn.MultiThreshold():
@@ -259,18 +263,19 @@ def _by_bounds(function: str, ends: list[tuple[float, float]], sets: list[Values
                 else Interval(lo, hi)
             )
         case "add" | "sub" | "mul" | "min" | "max":
+            if all(_integral(s) for s in sets) and function in ("min", "max"):
+                lo, hi = _corners(function, ends)
+                return whole(int(lo), int(hi))
             if all(integers(s) is not None for s in sets) and function != "mul":
                 lo, hi = _corners(function, ends)
                 return whole(int(lo), int(hi)) if max(abs(lo), abs(hi)) <= EXACT else Interval(lo, hi)
             return Interval(*_corners(function, ends))
         case "clip" if ends[1][0] == ends[1][1] and ends[2][0] == ends[2][1]:
             lo, hi = (float(v) for v in _apply(function, [np.array(ends[0]), np.array(ends[1]), np.array(ends[2])]))
-            return (
-                whole(int(lo), int(hi)) if integers(sets[0]) and lo == int(lo) and hi == int(hi) else Interval(lo, hi)
-            )
+            return whole(int(lo), int(hi)) if all(_integral(s) for s in sets) else Interval(lo, hi)
         case "relu":
             lo, hi = max(ends[0][0], 0.0), max(ends[0][1], 0.0)
-            return whole(int(lo), int(hi)) if integers(sets[0]) else Interval(lo, hi)
+            return whole(int(lo), int(hi)) if _integral(sets[0]) else Interval(lo, hi)
         case "neg":
             return Interval(-ends[0][1], -ends[0][0])
         case "abs":
@@ -310,11 +315,42 @@ def _union(sets: list[Values]) -> Values:
     return Interval(min(lo for lo, _ in ends), max(hi for _, hi in ends))
 
 
+def _averages(op: nn.Pool, values: Values) -> Values:
+    """Averages over windows: of integers, every sum divided by every count of taps that occurs."""
+    lo, hi = bounds(values)
+    interval = Interval(min(lo, 0.0), max(hi, 0.0))
+    ends = integers(values)
+    if ends is None:
+        return interval
+    least, most = (n * math.prod(op.kernel) for n in (min(ends[0], 0), max(ends[1], 0)))
+    counts = _tap_counts(op)
+    if 0 in counts:
+        return ANYTHING  # 0 / 0
+    if (most - least + 1) * len(counts) > MOST_VALUES or max(-least, most) > EXACT:
+        return interval
+    sums = np.arange(least, most + 1).astype(np.float32)
+    shares = np.concatenate([sums[(sums >= n * ends[0]) & (sums <= n * ends[1])] / np.float32(n) for n in counts])
+    return finite(np.concatenate([sums / np.float32(n) for n in counts]) if op.count_include_pad else shares)
+
+
+def _tap_counts(op: nn.Pool) -> list[int]:
+    """The divisors of an average: how many taps its windows have inside the input, or inside the padded input."""
+    counts = {1}
+    for axis, size in enumerate(op.x.type.shape[1:]):
+        before, after = op.pads[axis], op.pads[len(op.kernel) + axis]
+        first, last = (0, size + before + after) if op.count_include_pad else (before, before + size)
+        starts = np.arange(op.type.shape[1 + axis])[:, None] * op.strides[axis]
+        taps = starts + np.arange(op.kernel[axis]) * op.dilations[axis]
+        along = np.unique(((taps >= first) & (taps < last)).sum(1))
+        counts = {a * int(b) for a in counts for b in along}
+    return sorted(counts)
+
+
 def _window_sum(values: Values, taps: int, may_skip: bool) -> Values:
     """Sums of `taps` members; with `may_skip` of at most that many."""
     if not isinstance(values, Whole):
         return ANYTHING
     lo, hi = values.lo * taps, values.hi * taps
     if may_skip:
-        return Whole(np.minimum(lo, values.lo), np.maximum(hi, values.hi), 1)
+        return Whole(np.minimum(lo, np.minimum(values.lo, 0)), np.maximum(hi, np.maximum(values.hi, 0)), 1)
     return Whole(lo, hi, values.step)

@@ -31,7 +31,7 @@ from bnnc.frontends.onnx import (
 from bnnc.frontends.onnx.functions import filled_in
 from bnnc.frontends.onnx.inputs import Inputs, make_inputs, read_inputs, stand_in
 from bnnc.frontends.onnx.node import Handler, Node, World
-from bnnc.frontends.onnx.order import needed_nodes, order_flaw
+from bnnc.frontends.onnx.order import makers_first, needed_nodes, order_flaw
 from bnnc.frontends.onnx.problems import SHAPES, Failure, Problem, as_error, malformed, unsupported
 from bnnc.frontends.onnx.reading import opset_of
 from bnnc.frontends.onnx.tensors import tensor_value
@@ -192,7 +192,7 @@ class Walk:
         depth: int,
     ) -> None:
         """Import the nodes that `wanted` needs; their results go into the scope."""
-        nodes = list(nodes)
+        nodes = makers_first(list(nodes))
         needed = needed_nodes(nodes, wanted)
         flaw = order_flaw(nodes, (scopes.values, scopes.initialisers, scopes.lost), scopes.initialisers)
         if flaw is not None:
