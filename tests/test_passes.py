@@ -250,3 +250,13 @@ def test_a_flattened_image_in_another_order_keeps_its_meaning() -> None:
     dense = nn.Dense(flat, constant(np.sign(rng.normal(size=(6, 60)))), None)
     bits = both(Module("net", (x,), (Output("y", dense),)), {"x": np.where(rng.random((7, 4, 3, 5)) < 0.5, -1, 1)})
     assert not any(isinstance(op, move.Transpose) for op in bits.ops())
+
+
+def test_a_filter_of_zeros_costs_no_mask() -> None:
+    rng = np.random.default_rng(9)
+    x = Input("x", Bit(), (8, 5, 5))
+    weights = np.sign(rng.normal(size=(6, 8, 3, 3))) * 0.25
+    weights[2] = 0
+    conv = nn.Conv(x, constant(weights), constant(rng.normal(size=6)), (1, 1), (1,) * 4, (1, 1))
+    bits = both(Module("net", (x,), (Output("y", conv),)), {"x": np.where(rng.random((7, 8, 5, 5)) < 0.5, -1, 1)})
+    assert [layer.weights for layer in layers(bits)] == ["±1"]

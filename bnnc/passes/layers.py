@@ -7,6 +7,8 @@ Why a layer cannot be written so is noted on the module.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from bnnc.ir import move, nn
@@ -73,7 +75,7 @@ class _Rewriting:
         if weights.spread:
             text = f"weights are {weights.kind} times a scale to within {weights.spread:.1e}, taken as exact"
             self.notes.append(Note("info", text, op.loc))
-        return self._on_integers(op, weights, lattice)
+        return self._on_integers(op, _without_empty_filters(weights), lattice)
 
     def _on_integers(self, op: nn.Conv | nn.Dense, weights: Weights, lattice: Lattice) -> Op:
         x = self._integral(op.x, lattice)
@@ -160,6 +162,17 @@ def _offsets(op: nn.Conv | nn.Dense, weights: Weights, offset: float) -> nn.Cons
     of_ones = nn.Conv(op.x, kernel, None, op.strides, op.pads, op.dilations, op.groups)
     inside = evaluate(of_ones, [ones, kernel.values[None]])[0]
     return nn.Constant((inside * gain.reshape(-1, *(1,) * (inside.ndim - 1))).astype(np.float32))
+
+
+def _without_empty_filters(weights: Weights) -> Weights:
+    """Filters of zeros (a zero gamma that an exporter fused) would cost ±1 weights a second plane: any bits will do
+    with a scale of 0."""
+    empty = ~weights.integers.reshape(len(weights.integers), -1).any(1)
+    if not weights.kind.startswith("±1") or not empty.any():
+        return weights
+    integers = weights.integers.copy()
+    integers[empty] = 1
+    return replace(weights, integers=integers, scale=np.where(empty, np.float32(0), weights.scale))
 
 
 def _float_weights(values: np.ndarray) -> str:
