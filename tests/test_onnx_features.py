@@ -179,7 +179,7 @@ def test_double_and_bfloat_weights(tmp_path: Path) -> None:
         (TensorProto.INT8, Int(-128, 127)),
         (TensorProto.BOOL, Int(0, 1)),
         (TensorProto.INT16, Int(-32768, 32767)),
-        (TensorProto.INT64, F32()),
+        (TensorProto.INT64, Int(-(2**24), 2**24)),
         (TensorProto.FLOAT16, F32()),
     ],
 )
@@ -187,6 +187,12 @@ def test_input_types(kind: int, dtype: Any, tmp_path: Path) -> None:
     module = load(one("Cast", ["n", 3], kind=kind, to=TensorProto.FLOAT), tmp_path)
     assert module.inputs[0].type.dtype == dtype
     assert [note.code for note in module.notes] == (["B0412"] if kind == TensorProto.INT64 else [])
+
+
+def test_an_output_that_repeats_for_every_sample(tmp_path: Path) -> None:
+    nodes = [node("Shape", ["x"], ["s"]), node("ConstantOfShape", ["s"], ["y"]), node("Neg", ["x"], ["z"])]
+    module = load(model(nodes, {"x": (["n", 3], 1)}, ["y", "z"]), tmp_path)
+    assert run(module, {"x": np.ones((5, 3), F)})["y"].shape == (5, 3)
 
 
 def test_integers_and_floats_joined(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ class _Lowering:
             case nn.Conv() | nn.Dense():
                 return self._layer(op)
             case nn.Pool(function="max" | "sum") if op.x in self.whole:
+                if op.function == "sum" and not self._exact(op):
+                    return None
                 x = self.whole[op.x]
                 return bit.Pool(x, op.function, op.kernel, op.strides, op.pads, op.dilations, op.ceil_mode, loc=op.loc)
             case nn.ArgMax():
@@ -74,6 +76,10 @@ class _Lowering:
             case move.Reshape() | move.Transpose() | move.Expand() | move.Slice() | move.Gather() | move.Concat():
                 return self._moved(op)
         return None
+
+    def _exact(self, op: Op) -> bool:
+        """Whether an op on integers gives the same integers in fp32: nothing it adds up passes 2^24."""
+        return integers(self.images.sets.of(op)) is not None
 
     def _moved(self, op: Op) -> Op | None:
         if not all(x in self.whole for x in op.operands):
@@ -94,8 +100,8 @@ class _Lowering:
         weights = op.w.values
         if not (weights == np.rint(weights)).all() or np.abs(weights).max(initial=0) > LARGEST_WEIGHT:
             return None
-        if integers(self.images.sets.of(op)) is None:
-            return None  # sums beyond 2^24: the fp32 meaning is not the integer one
+        if not self._exact(op):
+            return None
         x = self.whole[op.x]
         kernel = weights.astype(storage(weights))
         if isinstance(op, nn.Dense):
@@ -136,7 +142,7 @@ class _Lowering:
             return None
         if not all(x in self.whole and x.type.shape == op.type.shape for x in op.xs):
             return None
-        if integers(self.images.sets.of(op)) is None:
+        if not self._exact(op):
             return None
         sign = 1 if op.function == "add" else -1
         return bit.Add(tuple(self.whole[x] for x in op.xs), (1, sign), loc=op.loc)

@@ -35,7 +35,7 @@ from bnnc.frontends.onnx.order import makers_first, needed_nodes, order_flaw
 from bnnc.frontends.onnx.problems import SHAPES, Failure, Problem, as_error, malformed, unsupported
 from bnnc.frontends.onnx.reading import opset_of
 from bnnc.frontends.onnx.tensors import tensor_value
-from bnnc.frontends.onnx.values import Value, known
+from bnnc.frontends.onnx.values import Value, equal_along, known
 from bnnc.ir.location import Location
 from bnnc.ir.module import Module, Note, Output
 from bnnc.ir.op import TypeRuleError
@@ -140,6 +140,7 @@ class Walk:
         value = self._read(name, scopes)
         if value is None:
             raise self._broken(f"no node makes the output `{name}`", name)
+        value = self._without_batch(value)
         node = Node({}, self.world, "output", "", 0, place, (value,), frozenset())
         try:
             op = node.whole(value)
@@ -162,6 +163,13 @@ class Walk:
             axis = 0
         storage = "float32" if value.dtype == "bfloat16" else value.dtype.replace("int4", "int8")
         return Output(name, op, storage, axis)
+
+    def _without_batch(self, value: Value) -> Value:
+        """A constant output that repeats for every sample (ConstantOfShape of the input's shape), for one sample."""
+        array = value.array
+        if array is None or not array.ndim or len(array) != self.world.n or not equal_along(array, 0):
+            return value
+        return Value(value.dtype, value.shape[1:], array=array[0], name=value.name)
 
     def _broken(self, text: str, name: str) -> BnncError:
         return error(

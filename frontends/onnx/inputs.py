@@ -227,17 +227,16 @@ def _dtype(entry: Declared, world: World) -> DType:
     if entry.dtype in FLOATS:
         return F32()
     low, high = INTEGER_RANGES[entry.dtype]
-    if low >= -_EXACT and high <= _EXACT:
-        return Int(low, high)
-    world.notes.append(
-        Note(
-            "warning",
-            f"input `{entry.name}` is {entry.dtype}: its numbers are taken as fp32, exact up to 2^24",
-            Location(entry.name, world.file),
-            "B0412",
+    if low < -_EXACT or high > _EXACT:
+        world.notes.append(
+            Note(
+                "warning",
+                f"input `{entry.name}` is {entry.dtype}: only numbers within ±2^24 are taken, which fp32 can hold",
+                Location(entry.name, world.file),
+                "B0412",
+            )
         )
-    )
-    return F32()
+    return Int(max(low, -_EXACT), min(high, _EXACT))
 
 
 def _pixel_chain(op: Input, entry: Declared, pixels: PixelMap, file: str) -> Op:
