@@ -22,6 +22,7 @@ ALLOWED = {
     "loops": BASE | {"passes"},
     "config": BASE,
     "data": BASE | {"config"},
+    "train": BASE | {"reference", "passes", "loops", "data"},
     "compare": BASE | {"reference"},
     "checking": BASE | {"reference", "passes", "compare", "data"},
     "registry": BASE | {"config", "protocols"},
@@ -29,8 +30,8 @@ ALLOWED = {
     "timing": {"protocols"},
     "pages": set(),
     "report": BASE,
-    "api": LIBRARY | {"timing"},
-    "cli": LIBRARY | {"api", "timing", "peers", "pages", "report"},
+    "api": LIBRARY | {"timing", "train"},
+    "cli": LIBRARY | {"api", "timing", "peers", "pages", "report", "train"},
     "backends": BASE | {"protocols", "passes", "loops", "reference"},
     "frontends": BASE | {"protocols"},
 }
