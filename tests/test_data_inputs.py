@@ -61,7 +61,11 @@ def test_a_missing_input_is_named(tmp_path: Path) -> None:
 
 
 def test_npz_written_here_is_read_by_numpy_and_is_the_same_every_time() -> None:
-    arrays: dict[str, np.ndarray] = {"file": np.arange(6).reshape(2, 3), "a/b": np.asarray(1.5, np.float32), "ü": np.zeros((0, 2), bool)}
+    arrays: dict[str, np.ndarray] = {
+        "file": np.arange(6).reshape(2, 3),
+        "a/b": np.asarray(1.5, np.float32),
+        "ü": np.zeros((0, 2), bool),
+    }
     first = npz.dump(arrays)
     assert first == npz.dump(arrays)
     with np.load(io.BytesIO(first)) as loaded:

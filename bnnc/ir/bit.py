@@ -116,7 +116,7 @@ class Decode(Op):
 
     def infer(self) -> TensorType:
         lo, hi = value_range(self.x.type.dtype)
-        expect(-(2**24) <= lo and hi <= 2**24, f"{self.x.type} does not fit f32 exactly")
+        expect(lo >= -(2**24) and hi <= 2**24, f"{self.x.type} does not fit f32 exactly")
         return TensorType(F32(), self.x.type.shape)
 
 
@@ -167,9 +167,7 @@ class Add(Op):
     def infer(self) -> TensorType:
         expect(len(self.xs) == len(self.coefficients), "one coefficient for each operand")
         expect(all(is_integer(x.type.dtype) for x in self.xs), "bit.add needs integers")
-        expect(
-            len({x.type.shape for x in self.xs}) == 1, f"shapes differ: {', '.join(str(x.type) for x in self.xs)}"
-        )
+        expect(len({x.type.shape for x in self.xs}) == 1, f"shapes differ: {', '.join(str(x.type) for x in self.xs)}")
         ends = [
             sorted((k * value_range(x.type.dtype)[0], k * value_range(x.type.dtype)[1]))
             for x, k in zip(self.xs, self.coefficients, strict=True)

@@ -187,8 +187,8 @@ class BatchNorm(Op):
 class Pool(Op):
     """Maximum, sum or average over windows of every channel; x [C, *spatial].
 
-    max: padding never wins. sum: Σ of what lies inside. average: Σ / count, where count is the number of taps inside the input, or, with
-    `count_include_pad`, inside the padded input (ONNX MaxPool, AveragePool).
+    max: padding never wins. sum: Σ of what lies inside. average: Σ / count, where count is the number of taps inside
+    the input, or, with `count_include_pad`, inside the padded input (ONNX MaxPool, AveragePool).
     """
 
     code = "nn.pool"
@@ -207,7 +207,8 @@ class Pool(Op):
         expect(len(shape) >= 2, f"a pool needs [C, …], not {self.x.type}")
         spatial = window_shape(shape[1:], self.kernel, self.strides, self.pads, self.dilations, self.ceil_mode)
         expect(
-            all(p < k for p, k in zip(self.pads, self.kernel * 2, strict=True)) or self.dilations != (1,) * len(spatial),
+            all(p < k for p, k in zip(self.pads, self.kernel * 2, strict=True))
+            or self.dilations != (1,) * len(spatial),
             "pool padding must be smaller than its kernel",
         )
         return TensorType(F32(), (shape[0], *spatial))
@@ -239,7 +240,7 @@ class Reduce(Op):
 
 @dataclass(frozen=True, eq=False)
 class ArgMax(Op):
-    """Index of the largest (`smallest`: smallest) value along `axis`; the lowest index wins a tie, or the highest if `last`."""
+    """Index of the largest (`smallest`: smallest) value along `axis`; the lowest index wins a tie; `last`: the highest."""
 
     code = "nn.argmax"
     x: Op
