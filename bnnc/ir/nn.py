@@ -240,7 +240,7 @@ class Reduce(Op):
 
 @dataclass(frozen=True, eq=False)
 class ArgMax(Op):
-    """Index of the largest (`smallest`: smallest) value along `axis`; the lowest index wins a tie; `last`: the highest."""
+    """Index of the largest (`smallest`: smallest) value on `axis`; the lowest index wins a tie; `last`: the highest."""
 
     code = "nn.argmax"
     x: Op
