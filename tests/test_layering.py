@@ -22,18 +22,18 @@ ALLOWED = {
     "loops": BASE | {"passes"},
     "config": BASE,
     "data": BASE | {"config"},
-    "train": BASE | {"reference", "passes", "loops", "data"},
     "compare": BASE | {"reference"},
     "checking": BASE | {"reference", "passes", "compare", "data"},
     "registry": BASE | {"config", "protocols"},
+    "train": BASE | {"reference", "passes", "config", "data"},
     "peers": BASE | {"data"},
     "timing": {"protocols"},
     "pages": set(),
     "report": BASE,
     "api": LIBRARY | {"timing", "train"},
     "cli": LIBRARY | {"api", "timing", "peers", "pages", "report", "train"},
-    "backends": BASE | {"protocols", "passes", "loops", "reference"},
-    "frontends": BASE | {"protocols"},
+    "backends": BASE | {"protocols", "passes", "loops", "reference", "train"},
+    "frontends": BASE | {"protocols", "train"},
 }
 
 

@@ -99,10 +99,10 @@ class Pick(Op):
     """In every group of neurons of an active sample, the wrong neuron that is easiest to mend: +1 or -1 there, else 0.
 
     Neurons j of group g are those with j // group[0] = g (the last may be short). Neuron j is wrong if sign(sums[b, j])
-    (+1 for 0) is not wanted[b, j]; of the wrong ones the smallest |sums| is picked, and its value is wanted[b, j]. Among
-    equals the first in cyclic order from `start` wins: 0 with tie `lowest`; with tie `random`
-    start = (u * size of the group) >> 32, u the low 32 bits of
-    draw(clock[0], TIE, layer, clock[1], (clock[2] + b) * 65536 + g).
+    (+1 for 0) is not wanted[b, j]; with `zero_right`, for sums of an even number of bits, a sum of 0 is never wrong.
+    Of the wrong ones the smallest |sums| is picked, and its value is wanted[b, j]. Among equals the first in cyclic
+    order from `start` wins: 0 with tie `lowest`; with tie `random` start = (u * size of the group) >> 32, u the low
+    32 bits of draw(clock[0], TIE, layer, clock[1], (clock[2] + b) * 65536 + g).
     sums Int [B, N], wanted bit [B, N], active flags [B], group Int[1] >= 1, clock Int[3]; result trit [B, N].
     """
 
@@ -114,6 +114,7 @@ class Pick(Op):
     clock: Op
     layer: int
     tie: str = "random"
+    zero_right: bool = False
 
     def infer(self) -> TensorType:
         sums = self.sums.type
@@ -262,22 +263,22 @@ class Both(Op):
 
 
 @dataclass(frozen=True, eq=False)
-class Equal(Op):
-    """1 where two integer tensors of one shape are equal."""
+class Differ(Op):
+    """1 where two integer tensors of one shape are different (weights that were flipped, for example)."""
 
-    code = "bit.equal"
+    code = "bit.differ"
     a: Op
     b: Op
 
     def infer(self) -> TensorType:
-        expect(is_integer(self.a.type.dtype) and is_integer(self.b.type.dtype), "bit.equal compares integers")
+        expect(is_integer(self.a.type.dtype) and is_integer(self.b.type.dtype), "bit.differ compares integers")
         expect(self.a.type.shape == self.b.type.shape, f"{self.a.type} and {self.b.type} differ in shape")
         return TensorType(FLAG, self.a.type.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Total(Op):
-    """base[0] + the sum of all elements of x, wrapped into no overflow by its type: Int [1]."""
+    """base[0] + the sum of all elements of x, clamped to the range of base's type: Int [1]."""
 
     code = "bit.total"
     base: Op
@@ -301,7 +302,7 @@ TRAINING_OPS: tuple[type[Op], ...] = (
     Mask,
     Any,
     Both,
-    Equal,
+    Differ,
     Total,
 )
 
