@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -77,3 +78,26 @@ def test_module_and_script_are_the_same() -> None:
         [sys.executable, "-m", "bnnc", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == f"bnnc {__version__}\n"
+
+
+def completed(typed: str) -> list[str]:
+    """What the shell is told for a command line that ends in a word half typed."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "_BNNC_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    script = "import sys; sys.argv = ['bnnc']; from bnnc.cli.app import app; app(prog_name='bnnc')"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_shell_completes_names() -> None:
+    assert completed("bnnc comp") == ["compile"]
+    assert completed("bnnc compile --target l") == ["llvm"]
+    assert completed("bnnc run --data ci") == ["cifar-10"]
+    assert completed("bnnc show --at tab") == ["tabulate"]
+    assert "B0104" in completed("bnnc explain B01")

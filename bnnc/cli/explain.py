@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
+from bnnc.cli import completion
 from bnnc.cli import options as o
 from bnnc.cli.exits import command
 
-Code = Annotated[str | None, typer.Argument(help="The code in the message, such as B0104.", show_default=False)]
+Code = Annotated[
+    str | None,
+    typer.Argument(help="The code in the message, such as B0104.", autocompletion=completion.codes, show_default=False),
+]
 
 
 def explain(

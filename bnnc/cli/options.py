@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from bnnc.cli import completion
 from bnnc.cli.console import Console
 from bnnc.diagnostics import Diagnostic
 
@@ -47,8 +48,8 @@ def answer_usage_error(reason: Exception, name: str, arguments: list[str]) -> No
         console.finish(ok=False)
 
 
-def _flag(*names: str, help: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, show_default=False, **more)
+def _flag(*spelled: str, help: str, **more: Any) -> Any:
+    return typer.Option(*spelled, help=help, show_default=False, **more)
 
 
 MODEL, RUN, TARGET, LOOK = "Model", "Run", "Target", "Messages"
@@ -58,7 +59,15 @@ Model = Annotated[
     typer.Argument(help="The model file; `-` reads it from standard input.", show_default=False, metavar="MODEL"),
 ]
 Target = Annotated[
-    str | None, _flag("--target", "-t", help="What to make it for.", metavar="NAME", rich_help_panel=TARGET)
+    str | None,
+    _flag(
+        "--target",
+        "-t",
+        help="What to make it for.",
+        metavar="NAME",
+        autocompletion=completion.targets,
+        rich_help_panel=TARGET,
+    ),
 ]
 Output = Annotated[str | None, _flag("--output", "-o", help="Where to write.", metavar="PATH", rich_help_panel=TARGET)]
 Optimise = Annotated[
@@ -118,7 +127,13 @@ Input = Annotated[
 ]
 Data = Annotated[
     str | None,
-    _flag("--data", help="A data set: mnist, fashion-mnist or cifar-10.", metavar="NAME", rich_help_panel=RUN),
+    _flag(
+        "--data",
+        help="A data set: mnist, fashion-mnist or cifar-10.",
+        metavar="NAME",
+        autocompletion=completion.data_sets,
+        rich_help_panel=RUN,
+    ),
 ]
 DataDir = Annotated[
     str | None, _flag("--data-dir", help="The folder that data sets lie in.", metavar="FOLDER", rich_help_panel=RUN)

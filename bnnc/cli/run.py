@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bnnc.cli import completion
 from bnnc.cli import options as o
 from bnnc.cli.console import Console
 from bnnc.cli.exits import command
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 On = Annotated[
     str | None,
     typer.Option(
-        "--on", help="Where to run it: llvm, reference …", metavar="NAME", show_default=False, rich_help_panel=o.RUN
+        "--on",
+        help="Where to run it: llvm, reference …",
+        metavar="NAME",
+        autocompletion=completion.targets,
+        show_default=False,
+        rich_help_panel=o.RUN,
     ),
 ]
 DumpLayers = Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bnnc.cli import completion
 from bnnc.cli import options as o
 from bnnc.cli.console import Console
 from bnnc.cli.exits import command
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
 
 At = Annotated[
     str,
-    typer.Option("--at", help="Which level, or after which pass.", metavar="nn|bit|loop|PASS", rich_help_panel=o.LOOK),
+    typer.Option(
+        "--at",
+        help="Which level, or after which pass.",
+        metavar="nn|bit|loop|PASS",
+        autocompletion=completion.levels,
+        rich_help_panel=o.LOOK,
+    ),
 ]
 Passes = Annotated[bool, typer.Option("--passes", help="List the passes.", show_default=False, rich_help_panel=o.LOOK)]
 PrintAfter = Annotated[

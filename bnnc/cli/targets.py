@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bnnc.cli import completion
 from bnnc.cli import options as o
 from bnnc.cli.console import Console
 from bnnc.cli.exits import command
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from bnnc.protocols import Backend
     from bnnc.registry import Plugin
 
-Name = Annotated[str | None, typer.Argument(help="A target, to see its options.", show_default=False)]
+Name = Annotated[
+    str | None,
+    typer.Argument(help="A target, to see its options.", autocompletion=completion.targets, show_default=False),
+]
 ShowConfig = Annotated[
     bool,
     typer.Option(
