@@ -89,6 +89,10 @@ def seeded_pieces(module: Module, count: int, seed: int) -> Iterator[Piece]:
 def judge(module: Module) -> Runs:
     """The reference on the meaning of the module: what every target must reproduce bit by bit."""
     meaning = pipelines.canonical(module)
+    return _on_reference(meaning)
+
+
+def _on_reference(meaning: Module) -> Runs:
     return lambda inputs: reference.run(meaning, inputs)
 
 
@@ -121,9 +125,9 @@ def compare(
     """
     verdict = Verdict()
     result = verdict.agreement
-    wanted = expected or judge(module)
-    tolerance = None if expected is None else TOLERANCE
     meaning = pipelines.canonical(module)
+    wanted = expected or _on_reference(meaning)
+    tolerance = None if expected is None else TOLERANCE
     started = time.perf_counter()
     for piece in pieces:
         late = seconds is not None and time.perf_counter() - started > seconds

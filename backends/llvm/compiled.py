@@ -36,14 +36,14 @@ class Compiled:
         arrays = self._arrays(inputs)
         count = len(arrays[0]) if arrays else 1
         parts = min(self._threads, max(count, 1))
-        ends = [count * k // parts for k in range(parts + 1)]
-        slices = [[array[a:b] for array in arrays] for a, b in itertools.pairwise(ends)]
         if parts == 1:
-            results = [self._program(slices[0], count)]
+            flat = self._program(arrays, count)
         else:
+            ends = [count * k // parts for k in range(parts + 1)]
+            slices = [[array[a:b] for array in arrays] for a, b in itertools.pairwise(ends)]
             with ThreadPoolExecutor(parts) as pool:
                 results = list(pool.map(lambda part: self._program(part, len(part[0])), slices))
-        flat = [np.concatenate(columns) for columns in zip(*results, strict=True)]
+            flat = [np.concatenate(columns) for columns in zip(*results, strict=True)]
         return {o.name: _shaped(array, o, count) for o, array in zip(self._module.outputs, flat, strict=True)}
 
     def _arrays(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -117,8 +117,8 @@ def _counts_bits(op: object) -> bool:
 
 
 def _shaped(array: np.ndarray, output: Output, count: int) -> np.ndarray:
-    shaped = array.reshape(count, *output.value.type.shape)
-    return np.moveaxis(shaped.astype(output.storage, copy=False), 0, output.batch_axis)
+    shaped = array.reshape(count, *output.value.type.shape).astype(output.storage, copy=False)
+    return np.moveaxis(shaped, 0, output.batch_axis) if output.batch_axis else shaped
 
 
 __all__ = ["Compiled"]
