@@ -7,6 +7,7 @@ import numpy as np
 from bnnc.backends.llvm.expressions import ExpressionPrinter, type_text
 from bnnc.loops.ir import (
     Assign,
+    Barrier,
     Buffer,
     Call,
     Constant,
@@ -26,6 +27,37 @@ from bnnc.loops.ir import (
 from bnnc.loops.verify import verify_program
 
 _ESCAPED = np.array([f"\\{byte:02X}".encode() for byte in range(256)], dtype="S3")
+
+
+# Every thread takes a ticket; a round is over once as many tickets are out as end it. Spins for a few microseconds,
+# then lets others run, for the one waited for may need this very core.
+_BARRIER = """define internal void @NAME_barrier(ptr %meeting, i64 %threads) #0 {
+entry:
+  %alone = icmp sle i64 %threads, 1
+  br i1 %alone, label %done, label %meet
+meet:
+  %ticket = atomicrmw add ptr %meeting, i64 1 acq_rel
+  %round = udiv i64 %ticket, %threads
+  %next = add i64 %round, 1
+  %full = mul i64 %next, %threads
+  br label %test
+test:
+  %spins = phi i64 [ 0, %meet ], [ %more, %again ], [ 0, %sleep ]
+  %now = load atomic i64, ptr %meeting acquire, align 8
+  %reached = icmp uge i64 %now, %full
+  br i1 %reached, label %done, label %again
+again:
+  %more = add i64 %spins, 1
+  %long = icmp ugt i64 %more, 4096
+  br i1 %long, label %sleep, label %test
+sleep:
+  call void @bnnc_yield()
+  br label %test
+done:
+  ret void
+}
+declare void @bnnc_yield()
+"""
 
 
 def symbol_of(program: Program, function: Function) -> str:
@@ -69,6 +101,8 @@ def print_llvm(program: Program, embed_constants: bool = True, bench: bool = Fal
         declarations.update(printer.declarations)
         if bench:
             parts.append(_repeater(program, function, "bench" if position == 0 else f"bench_{position - 1}"))
+    if any(isinstance(s, Barrier) for f in extra for s in statements_of(f.body)):
+        parts.append(_BARRIER.replace("NAME", program.name))
     parts.append("\n".join(sorted(declarations)))
     parts.append("attributes #0 = { nounwind noinline }\nattributes #1 = { nounwind alwaysinline }\n")
     return "\n".join(parts)
@@ -189,6 +223,9 @@ class _FunctionPrinter(ExpressionPrinter):
                     self._if(condition, then, otherwise)
                 case Call(callee, arguments):
                     self._call(callee, arguments)
+                case Barrier(meeting, threads):
+                    place = f"ptr {self.pointers[meeting]}, i64 {self.value(threads)}"
+                    self.lines.append(f"  call void @{self._program.name}_barrier({place})")
 
     def _call(self, callee: Function, arguments: tuple[Pointer | Expression, ...]) -> None:
         shown = []

@@ -11,6 +11,7 @@ from bnnc.loops.ir import (
     I64,
     Access,
     Assign,
+    Barrier,
     Buffer,
     Call,
     Constant,
@@ -168,6 +169,12 @@ class Builder:
         yield
         self._close(body)
         self._emit(If(last.condition, last.then, tuple(body)))
+
+    def barrier(self, meeting: Buffer, threads: Expression) -> None:
+        """All threads of the run meet here."""
+        if meeting.element != I64 or threads.type != I64:
+            raise TypeError("a barrier takes an i64 in memory and the number of threads as an i64")
+        self._emit(Barrier(meeting, threads))
 
     def function(self) -> Function:
         """What was written."""

@@ -17,8 +17,9 @@ buffer: the interpreter checks it.
 where it stands: to use a value twice, name it (`Builder.let`). Operators: `+ - * & | ^ << < <= > >=` (signed), and the
 functions below. Numbers are taken as constants of the other operand's type, and index arithmetic on constants folds.
 
-**Statements**: Assign, Store, For (counted), While, If, Call. A Variable is assigned before it is read; an immutable
-one exactly once. Floats are IEEE binary32, each operation rounded to nearest even, nothing contracted or reordered.
+**Statements**: Assign, Store, For (counted), While, If, Call, Barrier (where threads of one run meet). A Variable is
+assigned before it is read; an immutable one exactly once. Floats are IEEE binary32, each operation rounded to nearest
+even, nothing contracted or reordered.
 
 Around it: `types.py` and `expressions.py` (re-exported here), `builder.py` to write functions, `text.py` to show them,
 `verify.py`, `reference/loop.py` to interpret them; printers are backends. A new kind of expression needs a class in
@@ -115,6 +116,7 @@ __all__ = [
     "NUMPY",
     "Access",
     "Assign",
+    "Barrier",
     "Binary",
     "Buffer",
     "Call",
@@ -228,7 +230,17 @@ class Call:
     arguments: tuple[Pointer | Expression, ...]
 
 
-Statement = Assign | Store | For | While | If | Call
+@dataclass(frozen=True, eq=False)
+class Barrier:
+    """No thread goes on before all `threads` (I64) that run the entry came here; each sees what all wrote before.
+
+    `meeting` is an I64 of the arena that only barriers touch, 0 before the first. One thread just goes on."""
+
+    meeting: Buffer
+    threads: Expression
+
+
+Statement = Assign | Store | For | While | If | Call | Barrier
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +260,7 @@ class Function:
 @dataclass(frozen=True, eq=False)
 class Program:
     """Everything that one artifact holds. `functions` come before their callers; the entry's parameters are the
-    inputs, the outputs and the number of samples n (I64), in this order."""
+    inputs, the outputs and the number of samples n (I64), in this order; more I64 may follow."""
 
     name: str
     functions: tuple[Function, ...]
@@ -292,6 +304,8 @@ def expressions_of(statement: Statement) -> tuple[Expression, ...]:
             return (condition,)
         case Call(_, arguments):
             return tuple(a.index if isinstance(a, Pointer) else a for a in arguments)
+        case Barrier(_, threads):
+            return (threads,)
 
 
 def nodes_of(expression: Expression) -> Iterator[Expression]:
@@ -309,6 +323,8 @@ def buffers_of(function: Function) -> tuple[Buffer, ...]:
             found[statement.buffer] = None
         elif isinstance(statement, Call):
             found.update((a.buffer, None) for a in statement.arguments if isinstance(a, Pointer))
+        elif isinstance(statement, Barrier):
+            found[statement.meeting] = None
         for root in expressions_of(statement):
             found.update((node.buffer, None) for node in nodes_of(root) if isinstance(node, Load))
     return tuple(found)

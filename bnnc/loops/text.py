@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bnnc.loops.ir import (
     Assign,
+    Barrier,
     Binary,
     Call,
     Compare,
@@ -102,6 +103,8 @@ def _block(body: tuple[Statement, ...], depth: int) -> list[str]:
                     lines += _block(otherwise, depth + 1)
             case Call(callee, arguments):
                 lines.append(f"{pad}{callee.name}({', '.join(map(_argument, arguments))})")
+            case Barrier(_, threads):
+                lines.append(f"{pad}barrier of {show(threads)} threads")
     return lines
 
 

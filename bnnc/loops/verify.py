@@ -38,12 +38,12 @@ def verify_program(program: Program) -> None:
         _need(_NAME.fullmatch(name) is not None, f"`{name}` is no identifier")
     _need(len(set(names)) == len(names), f"names are used twice: {sorted(n for n in names if names.count(n) > 1)}")
     parameters = program.entry.parameters
-    buffers = tuple(p for p in parameters if isinstance(p, Buffer))
     counts = tuple(p for p in parameters if isinstance(p, Variable))
     _need(
-        buffers == (*program.inputs, *program.outputs) and len(counts) == 1 and counts[0].of == I64,
+        parameters == (*program.inputs, *program.outputs, *counts) and len(counts) >= 1,
         "the entry takes the inputs, the outputs and the number of samples",
     )
+    _need(all(count.of == I64 for count in counts), "the numbers that the entry takes are i64")
     known: set[Function] = set()
     for function in (*program.functions, program.entry):
         _verify_function(program, function, known)

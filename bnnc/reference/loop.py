@@ -17,6 +17,7 @@ from bnnc.loops.ir import (
     I1,
     NUMPY,
     Assign,
+    Barrier,
     Binary,
     Buffer,
     Call,
@@ -86,6 +87,21 @@ def run_program(program: Program, inputs: Sequence[np.ndarray], samples: int) ->
     return outputs
 
 
+def run_entry(program: Program, arrays: Sequence[np.ndarray], numbers: Sequence[int], arena: np.ndarray) -> None:
+    """Runs the entry once on flat arrays of any length (of the buffers' elements), which it reads and writes in place.
+
+    `numbers` are the I64 parameters behind them; `arena` (uint8) keeps what it held. Raises LoopError."""
+    if arena.size < program.arena_bytes:
+        raise LoopError(f"an arena of {arena.size} bytes, not {program.arena_bytes}")
+    arguments: list[_Memory | Value] = []
+    for buffer, array in zip((*program.inputs, *program.outputs), arrays, strict=True):
+        elements = array.reshape(-1).view(NUMPY[buffer.element])
+        arguments.append(_Memory(elements, 0, elements.size, writable=buffer.access != "read"))
+    arguments += [np.array([number], np.int64) for number in numbers]
+    with np.errstate(all="ignore"):
+        _Frame(arena).run(program.entry, arguments)
+
+
 class _Frame:
     """One activation of a function."""
 
@@ -127,6 +143,9 @@ class _Frame:
                     self._block(then if self.value(condition)[0] else otherwise)
                 case Call(callee, arguments):
                     self._call(callee, arguments)
+                case Barrier(_, threads):
+                    if self.value(threads)[0] != 1:
+                        raise LoopError("the interpreter runs one thread")
 
     def _call(self, callee: Function, arguments: tuple[Pointer | Expression, ...]) -> None:
         passed: list[_Memory | Value] = []
