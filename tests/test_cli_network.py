@@ -369,6 +369,14 @@ def test_bench_has_the_promised_document() -> None:
     assert found["per_sample_us"] == pytest.approx(found["median_us"] / 4, rel=0.01)
     for layer in done.json["layers"]:
         assert layer.keys() == {"name", "op", "median_us", "bit_macs", "roofline_share"}
+    packed = [layer for layer in done.json["layers"] if layer["bit_macs"]]
+    assert [(layer["name"], layer["op"]) for layer in packed] == [
+        ("conv1", "bit.conv"),
+        ("conv2", "bit.conv"),
+        ("conv3", "bit.conv"),
+        ("votes", "bit.dense"),
+    ]
+    assert all(0 < layer["roofline_share"] < 1.5 for layer in packed)
     peer = done.json["peer"]
     assert peer["ratio"] == pytest.approx(peer["median_us"] / found["median_us"], rel=0.02)
     assert "times as fast as onnxruntime" in bnnc("bench", MODEL, "--seconds", "0.05", "--vs", "onnxruntime").out

@@ -11,14 +11,16 @@ import numpy as np
 
 from bnnc.backends.llvm.jit import JitProgram
 from bnnc.backends.llvm.roofline import Roofline
-from bnnc.ir import bit
+from bnnc.ir import bit, nn
 from bnnc.ir.module import Module, Output
+from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Trit
 from bnnc.loops.ir import NUMPY
 from bnnc.loops.lower.network import Lowered
 from bnnc.loops.machine import Machine
 from bnnc.protocols import LayerTime
 
+LAYERS = (bit.Conv, bit.Dense, nn.Conv, nn.Dense)  # what a step can be fused with
 LEAST_SECONDS = 0.002  # a timed stretch is at least this long, so that the clock does not show
 
 
@@ -64,19 +66,23 @@ class Compiled:
         return self._stretches(arrays, len(arrays[0]), runs, None)
 
     def layer_times(self, inputs: Mapping[str, np.ndarray]) -> Sequence[LayerTime]:
-        """The median time of every call on one sample, in order, times the batch."""
+        """The median time of every op on one sample, in order, times the batch. An op may take several calls."""
         arrays = [array[:1] for array in self._arrays(inputs)]
         count = len(next(iter(inputs.values())))
-        program = self._bench()
-        program.repeat(arrays, 1, 1)
+        self._bench().repeat(arrays, 1, 1)
         found = []
         roofline = Roofline(self._machine)
-        for number, call in enumerate(self._lowered.calls):
-            seconds = float(np.median(self._stretches(arrays, 1, 5, number))) * count
-            macs = _bit_macs(call.op) * count
+        alone = {call.op for call in self._lowered.calls}
+        for op, numbered in itertools.groupby(enumerate(self._lowered.calls), lambda pair: pair[1].op):
+            calls = list(numbered)
+            seconds = sum(float(np.median(self._stretches(arrays, 1, 5, number))) for number, _ in calls) * count
+            fused = isinstance(op, bit.Step) and isinstance(op.x, LAYERS) and op.x not in alone
+            layer = op.operands[0] if fused else op
+            macs = _bit_macs(layer) * count
             # The roofline is measured next to the layer: clocks change.
-            share = macs / seconds / roofline.rate() if macs and _counts_bits(call.op) else None
-            found.append(LayerTime(call.loc.name or call.function, call.op.opcode, seconds, macs, share))
+            share = macs / seconds / roofline.rate() if macs and _counts_bits(layer) else None
+            name = layer.loc.name or calls[0][1].loc.name or calls[0][1].function
+            found.append(LayerTime(name, layer.opcode, seconds, macs, share))
         return found
 
     def _bench(self) -> JitProgram:
@@ -102,17 +108,15 @@ class Compiled:
         return found
 
 
-def _bit_macs(op: object) -> int:
-    """Multiply-accumulates of a packed layer for one sample; of a fused step, those of the layer it is fused with."""
-    layer = op.x if isinstance(op, bit.Step) else op
+def _bit_macs(layer: Op) -> int:
+    """Multiply-accumulates of a packed layer for one sample; 0 for any other op."""
     if isinstance(layer, bit.Conv | bit.Dense):
         return int(layer.weights.size) * int(np.prod(layer.type.shape[1:], dtype=np.int64))
     return 0
 
 
-def _counts_bits(op: object) -> bool:
+def _counts_bits(layer: Op) -> bool:
     """Whether the layer works on bits or trits, so that the popcount roofline is its measure."""
-    layer = op.x if isinstance(op, bit.Step) else op
     return isinstance(layer, bit.Conv | bit.Dense) and isinstance(layer.x.type.dtype, Bit | Trit)
 
 
