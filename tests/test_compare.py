@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from bnnc.checking import Piece, compare, pieces_of, recorded, seeded_pieces
-from bnnc.compare import Agreement, differs, near_ties
+from bnnc.compare import Agreement, differs, unstable
 from bnnc.ir import nn
 from bnnc.ir.module import Input, Module, Output
-from bnnc.ir.types import F32
+from bnnc.ir.op import Op
+from bnnc.ir.types import F32, Bit, Int
 from bnnc.reference import run as reference
 
 
@@ -57,36 +60,69 @@ def test_the_first_difference_is_named() -> None:
     assert result.differing == [1, 2]
 
 
+def layer(scale: float, offset: float, decide: Callable[[Op], Op] = lambda x: nn.Map("sign", (x,))) -> Module:
+    """y = decide(scale * x + offset), the product being that of a layer on integers."""
+    x = Input("x", Int(-20, 20), (4,))
+    value: Op = nn.Dense(x, nn.Constant(np.eye(4, dtype=np.float32)), None)
+    for function, number in (("mul", scale), ("add", offset)):
+        value = nn.Map(function, (value, nn.Constant(np.full(4, number, np.float32)))) if number else value
+    return Module("layer", (x,), (Output("y", decide(value)),))
+
+
+GRID = {"x": np.array([[0, 1, 2, 3], [-1, 0, 1, -2], [5, 6, 7, 8]])}
+
+
 def test_integers_have_a_step_and_ties_are_within_a_thousandth_of_it() -> None:
-    """The operand moves in steps of 0.25; its smallest distance from 0 is 0.0002 (a tie) or 0.01 (none)."""
-    grid = inputs([0, 1, 2, 3], [-1, 0, 1, -2], [5, 6, 7, 8])
-    assert near_ties(signs(0.25, 0.0002), grid).tolist() == [True, True, False]
-    assert near_ties(signs(0.25, 0.01), grid).tolist() == [False, False, False]
-    assert near_ties(signs(0.25, 0.0), grid).tolist() == [True, True, False]
+    """The operand moves in steps of 0.25; its smallest distance from 0 is 0, 0.0002 (ties) or 0.01 (none)."""
+    assert unstable(layer(0.25, 0.0002), GRID, 1e-4).tolist() == [True, True, False]
+    assert unstable(layer(0.25, 0.01), GRID, 1e-4).tolist() == [False, False, False]
+    assert unstable(layer(0.25, 0), GRID, 1e-4).tolist() == [True, True, False]
+
+
+def test_exact_integers_and_ties_without_consequence_excuse_nothing() -> None:
+    zero = nn.Constant(np.zeros(4, np.float32))
+    assert not unstable(layer(0, 0), GRID, 1e-4).any()
+    assert not unstable(layer(0.25, 0, lambda x: nn.Map("mul", (nn.Map("sign", (x,)), zero))), GRID, 1e-4).any()
 
 
 def test_real_operands_are_ties_within_their_rounding_only() -> None:
     values = np.random.default_rng(1).uniform(0.1, 1, (50, 4)).astype(np.float32)
-    values[7, 2] = 1e-7
-    values[9, 1] = 1e-4
-    assert np.flatnonzero(near_ties(signs(), {"x": values})).tolist() == [7]
+    values[7, 2] = 0.5 + 1e-7
+    values[9, 1] = 0.5 + 1e-4
+    assert np.flatnonzero(unstable(signs(1, -0.5), {"x": values}, 1e-4)).tolist() == [7]
+
+
+def maps(*steps: tuple[str, float]) -> Callable[[Op], Op]:
+    """A chain of functions of x and, but for the roundings, one number."""
+
+    def made(x: Op) -> Op:
+        for function, number in steps:
+            rest = () if function in ("floor", "round", "tanh") else (nn.Constant(np.array(number, np.float32)),)
+            x = nn.Map(function, (x, *rest))
+        return x
+
+    return made
 
 
 @pytest.mark.parametrize(
-    ("function", "threshold", "tie"),
-    [("floor", 2.0, 2.00001), ("round", 2.5, 2.50001), ("greater", 1.0, 1.00001), ("less_equal", 1.0, 0.99999)],
+    "decide",
+    [
+        maps(("floor", 0)),
+        maps(("add", 0.5), ("round", 0)),
+        maps(("greater", 0)),
+        maps(("less_equal", 0)),
+        maps(("mul", 1e8), ("max", -1), ("min", 1)),
+        maps(("mul", 1e6), ("tanh", 0)),
+    ],
 )
-def test_every_kind_of_decision_can_tie(function: str, threshold: float, tie: float) -> None:
-    x = Input("x", F32(), (1,))
-    operands = (x,) if function in ("floor", "round") else (x, nn.Constant(np.array([threshold], np.float32)))
-    module = Module("m", (x,), (Output("y", nn.Map(function, operands)),))
-    grid = {"x": np.array([[threshold - 0.25], [threshold + 0.25], [tie]], np.float32)}
-    assert near_ties(module, grid).tolist() == [False, False, True]
+def test_every_spelling_of_a_decision_can_tie(decide: Callable[[Op], Op]) -> None:
+    module = layer(0.26, 1e-6, decide)
+    assert unstable(module, {"x": np.array([[1, 2, 3, 5], [1, 0, 3, 5]])}, 1e-4).tolist() == [False, True]
 
 
 def test_a_flipped_near_tie_is_exempt_and_counted() -> None:
-    module = signs(0.25, 0.0002)
-    given = inputs([0, 4, 8, 12], [4, 8, 12, 16])
+    module = layer(0.25, 0.0002)
+    given = {"x": np.array([[0, 4, 8, 12], [4, 8, 12, 16]])}
     wanted = reference.run(module, given)
     flipped = {"y": -wanted["y"]}
     result = Agreement()
@@ -97,6 +133,36 @@ def test_a_flipped_near_tie_is_exempt_and_counted() -> None:
     strict = Agreement()
     strict.add(module, given, wanted, flipped)
     assert (strict.exempt_ties, strict.different) == (0, 2)
+
+
+@pytest.mark.parametrize("wrong", ["threshold", "weight"])
+def test_a_wrong_network_is_not_excused_by_ties(wrong: str) -> None:
+    """Two binary layers and a head: a threshold one step off, or one weight flipped, is found in most samples."""
+    rng = np.random.default_rng(3)
+    weights = [np.where(rng.random(shape) < 0.5, -1, 1).astype(np.float32) for shape in ((48, 64), (32, 48), (10, 32))]
+
+    def network(step: float, flip: bool) -> Module:
+        rows = [w.copy() for w in weights]
+        if flip:
+            rows[1][5, 7] *= -1
+        x = Input("x", Bit(), (64,))
+        value: Op = x
+        for number, row in enumerate(rows):
+            value = nn.Dense(value, nn.Constant(row), None)
+            scale = nn.Constant(np.linspace(0.02, 0.05, len(row), dtype=np.float32))
+            value = nn.Map("mul", (value, scale))
+            if number < 2:
+                shift = np.full(len(row), 0.013, np.float32)
+                shift[3] += step * (number == 0)
+                value = nn.Map("sign", (nn.Map("add", (value, nn.Constant(shift))),))
+        return Module("net", (x,), (Output("y", value),))
+
+    right, false = network(0, False), network(0.09, False) if wrong == "threshold" else network(0, True)
+    given = {"x": rng.choice([-1, 1], (200, 64))}
+    result = Agreement()
+    result.add(right, given, reference.run(right, given), reference.run(false, given), tolerance=1e-4)
+    assert result.different > 20
+    assert result.exempt_ties == 0
 
 
 def test_compare_counts_accuracy_beyond_what_it_compares() -> None:
