@@ -260,3 +260,20 @@ def test_a_filter_of_zeros_costs_no_mask() -> None:
     conv = nn.Conv(x, constant(weights), constant(rng.normal(size=6)), (1, 1), (1,) * 4, (1, 1))
     bits = both(Module("net", (x,), (Output("y", conv),)), {"x": np.where(rng.random((7, 8, 5, 5)) < 0.5, -1, 1)})
     assert [layer.weights for layer in layers(bits)] == ["±1"]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_weights_of_two_values_are_bits_and_a_window_sum(groups: int, padding: int) -> None:
+    rng = np.random.default_rng(10)
+    x = Input("x", Bit(), (8, 6, 6))
+    chosen = rng.random((6, 8 // groups, 3, 3)) < 0.3
+    low, high = rng.normal(size=(2, 6, 1, 1, 1))
+    conv = nn.Conv(
+        x, constant(np.where(chosen, low, high)), constant(rng.normal(size=6)), (1, 1), (padding,) * 4, (1, 1), groups
+    )
+    module = Module("net", (x,), (Output("y", conv),))
+    inputs = {"x": np.where(rng.random((7, 8, 6, 6)) < 0.5, -1, 1)}
+    bits = both(module, inputs)
+    assert all(layer.packed for layer in layers(bits))
+    np.testing.assert_allclose(run(bits, inputs)["y"], run(module, inputs)["y"], rtol=1e-4, atol=1e-4)

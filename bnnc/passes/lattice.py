@@ -192,3 +192,27 @@ __all__ = [
     "split_weights",
     "storage",
 ]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Real weights w[o, …] = half[o] * signs[o, …] + middle[o], the signs ±1 (SBNN's generalised domain)."""
+
+    signs: np.ndarray
+    half: np.ndarray
+    middle: np.ndarray
+
+
+def split_pairs(weights: np.ndarray) -> Pairs | None:
+    """Weights [O, …] of at most two values a channel, at least eight weights each; None for others."""
+    rows = weights.reshape(len(weights), -1).astype(np.float64)
+    if rows.shape[1] < 8:
+        return None  # a few float weights look two-valued by accident
+    low, high = rows.min(1, keepdims=True), rows.max(1, keepdims=True)
+    upper = rows - low > high - rows
+    exact = np.where(upper, high, low)
+    if np.abs(rows - exact).max() > SNAP * np.abs(rows).max():
+        return None
+    signs = np.where(upper, 1, -1).astype(np.float32).reshape(weights.shape)
+    half, middle = (high - low) / 2, (high + low) / 2
+    return Pairs(signs, half[:, 0].astype(np.float32), middle[:, 0].astype(np.float32))

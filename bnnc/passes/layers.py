@@ -17,7 +17,7 @@ from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild
 from bnnc.passes.canonical import per_channel
 from bnnc.passes.images import Images
-from bnnc.passes.lattice import EXACT, Lattice, Weights, lattice_of, split_weights
+from bnnc.passes.lattice import EXACT, Lattice, Pairs, Weights, lattice_of, split_pairs, split_weights
 from bnnc.reference.run import evaluate
 
 LARGEST_OFFSETS = 1 << 20  # an offset at every position of an output above this size is not worth integers
@@ -59,6 +59,9 @@ class _Rewriting:
         weights = split_weights(op.w.values)
         lattice = lattice_of(self.images.of(op.x))
         if weights is None:
+            pair = split_pairs(op.w.values) if lattice is not None else None
+            if pair is not None:
+                return self._pair_layer(op, pair)
             self._note(op, _float_weights(op.w.values))
             return op
         if lattice is None or not (lattice.plain or max(abs(lattice.lo), abs(lattice.hi)) <= LARGEST_STEPS):
@@ -76,6 +79,20 @@ class _Rewriting:
             text = f"weights are {weights.kind} times a scale to within {weights.spread:.1e}, taken as exact"
             self.notes.append(Note("info", text, op.loc))
         return self._on_integers(op, _without_empty_filters(weights), lattice)
+
+    def _pair_layer(self, op: nn.Conv | nn.Dense, pair: Pairs) -> Op:
+        """Weights {a, b} are t * (±1) + f: the layer with ±t, and f times the sum of each window, shared by channels."""
+        signs = nn.Constant(pair.signs * pair.half.reshape(-1, *(1,) * (pair.signs.ndim - 1)))
+        groups = op.groups if isinstance(op, nn.Conv) else 1
+        ones = nn.Constant(np.ones((groups, *pair.signs.shape[1:]), np.float32))
+        main = self._layer(replace(op, w=signs))
+        place = replace(op.loc, name=f"{op.loc.name} (window sum)")
+        window = self._layer(replace(op, w=ones, bias=None, loc=place))
+        if groups > 1:
+            outputs = len(pair.middle)
+            window = move.Gather(window, np.arange(outputs) // (outputs // groups), 0, loc=op.loc)
+        shared = nn.Map("mul", (window, per_channel(pair.middle, len(op.type.shape))), loc=op.loc)
+        return nn.Map("add", (main, shared), loc=op.loc)
 
     def _on_integers(self, op: nn.Conv | nn.Dense, weights: Weights, lattice: Lattice) -> Op:
         x = self._integral(op.x, lattice)
