@@ -81,7 +81,7 @@ class _Rewriting:
         return self._on_integers(op, _without_empty_filters(weights), lattice)
 
     def _pair_layer(self, op: nn.Conv | nn.Dense, pair: Pairs) -> Op:
-        """Weights {a, b} are t * (±1) + f: the layer with ±t, and f times the sum of each window, shared by channels."""
+        """Weights {a, b} are t * (±1) + f: the layer with ±t, and f times each window sum, shared by channels."""
         signs = nn.Constant(pair.signs * pair.half.reshape(-1, *(1,) * (pair.signs.ndim - 1)))
         groups = op.groups if isinstance(op, nn.Conv) else 1
         ones = nn.Constant(np.ones((groups, *pair.signs.shape[1:]), np.float32))
