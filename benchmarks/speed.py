@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from benchmarks import networks
+from benchmarks.process import ROOT
 from bnnc import api, checking
 from bnnc.backends.llvm.host import native_machine
 from bnnc.backends.llvm.roofline import Roofline
@@ -26,6 +27,7 @@ CONVS = ((56, 64), (28, 128), (14, 256), (7, 512))
 WIDTHS = (784, 1024, 1024, 1024, 10)
 BATCHES = (1, 64)
 STRETCH_SECONDS = 0.01
+EXAMPLE = ROOT / "examples" / "mnist" / "model.onnx"
 
 
 @dataclass
@@ -144,12 +146,13 @@ def layers(folder: Path) -> list[Layer]:
 
 
 def cases(folder: Path, zoo: Path) -> list[Case]:
-    """The MLP against the same shape in fp32, and the trained networks, where they are, against their own files."""
+    """The MLP against its shape in fp32, and the trained networks that are here against their own files."""
     binary, real = folder / "mlp.onnx", folder / "mlp_float.onnx"
     onnx.save(networks.binary_mlp(WIDTHS), binary)
     onnx.save(networks.float_mlp(WIDTHS), real)
     shape = "-".join(map(str, WIDTHS))
     found = [whole(shape, binary, batch, {"fp32": real, "same file": binary}) for batch in BATCHES]
+    found.append(whole("shipped example", EXAMPLE, 1, {"same file": EXAMPLE}))
     for name, title in (("bnnpynq_lfc_w1a1_mnist", "LFC (MNIST)"), ("bnnpynq_cnv_w1a1_cifar10", "CNV (CIFAR-10)")):
         path = zoo / name / f"{name}.onnx"
         if path.exists():
