@@ -243,12 +243,20 @@ def _speed_demands(layers: list[speed.Layer], cases: list[speed.Case], costs: li
     else:
         demands.append(Demand(what, f"{theirs / native:.1f} times", theirs / native >= LEAST_RATIO))
     for cost in costs:
-        what = f"compiling {cost.name}: at most {MOST_COMPILE_SECONDS:g} s"
-        demands.append(Demand(what, f"{cost.least_seconds:.2f} s", cost.least_seconds <= MOST_COMPILE_SECONDS))
+        demands.append(_quick(cost))
         what = f"compiling {cost.name}: at most ten times the file and 200 MB"
         found = f"{cost.peak_bytes / 1e6:.0f} of {cost.limit_bytes / 1e6:.0f} MB"
         demands.append(Demand(what, found, cost.peak_bytes <= cost.limit_bytes))
     return demands
+
+
+def _quick(cost: cold.Cost) -> Demand:
+    """Time on the wall says nothing about us while others keep the machine busy: then it can only hold."""
+    what, load = f"compiling {cost.name}: at most {MOST_COMPILE_SECONDS:g} s", os.getloadavg()[0]
+    if cost.least_seconds > MOST_COMPILE_SECONDS > cost.cpu_seconds and load > (os.cpu_count() or 1):
+        found = f"{cost.least_seconds:.2f} s at load {load:.1f}, {cost.cpu_seconds:.2f} s of CPU: too busy to say"
+        return Demand(what, found, None)
+    return Demand(what, f"{cost.least_seconds:.2f} s", cost.least_seconds <= MOST_COMPILE_SECONDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

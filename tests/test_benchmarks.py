@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks import accuracy, fixtures, main_job, networks, process, speed
+from benchmarks import accuracy, cold, fixtures, main_job, networks, process, speed
 from bnnc import api
 from bnnc.passes.report import layers
 from tests.onnx_models import expected, samples
@@ -107,3 +107,14 @@ def test_accuracy_is_that_of_the_command() -> None:
     path = next(path for path in accuracy.found_in(SHARED) if path.stem == "finn_tfc_multithreshold")
     row = accuracy.row(path, SHARED / "data")
     assert (row.ours, row.images, row.fault) == (0.9296, 10_000, "")
+
+
+@pytest.mark.parametrize(
+    ("least", "cpu", "load", "holds"),
+    [(1.5, 1.2, 9.0, True), (2.5, 1.2, 0.1, False), (2.5, 1.2, 9999.0, None), (2.5, 2.4, 9999.0, False)],
+)
+def test_a_busy_machine_excuses_waiting_but_not_work(
+    least: float, cpu: float, load: float, holds: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    assert main_job._quick(cold.Cost("net", 1, least, least, cpu, 1)).holds is holds
