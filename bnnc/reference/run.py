@@ -9,12 +9,13 @@ import numpy as np
 
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
-from bnnc.reference import bit, move, nn
+from bnnc.reference import bit, move, nn, training
 from bnnc.reference.arrays import batch_size, check_inputs
 
 MEANINGS: dict[type[Op], Callable[[Any, Sequence[np.ndarray]], np.ndarray]] = {
     **nn.MEANINGS,
     **bit.MEANINGS,
+    **training.MEANINGS,
     **move.MEANINGS,
 }
 # How many elements the largest tensor of a chunk of the batch may have.

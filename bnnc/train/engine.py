@@ -1,4 +1,4 @@
-"""What runs a training step: the step as modules, the samples as packed bits, and the protocol of whoever executes it."""
+"""What runs a training step: the step as modules, samples as packed bits, and the protocol of engines."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Engine(Protocol):
         ...
 
     def epoch(self, samples: Samples, order: np.ndarray) -> None:
-        """One epoch: samples[order[0]], samples[order[1]], … (int64), Step.batch of them a batch, the last may be short;
-        end_batch after each, end_epoch after the last."""
+        """One epoch: samples[order[0]], samples[order[1]], … (int64), Step.batch of them a batch (the last may be
+        short), end_batch after each, end_epoch after the last."""
         ...
 
     def evaluate(self, samples: Samples) -> int:

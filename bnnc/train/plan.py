@@ -1,4 +1,4 @@
-"""What is to be trained, as data: an input, how it becomes bits, the widths of the layers, and the settings of the rule."""
+"""What is to be trained, as data: an input, how it becomes bits, the widths of the layers, settings of the rule."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ class Recurrence:
 class TrainingPlan:
     """A network to be trained: encoders, dense layers with sign, and a frozen classifier behind the last.
 
-    input_shape is of one sample ([C, H, W], [K], or [T, K] for a sequence). widths: neurons of each dense layer. `base`:
-    frozen layers in front (a «bit» module with one input and one output of bits), where `train { frozen }` asks for
-    training over them; it stands for the encoders then. names and locs: of the layers, for messages.
+    input_shape is of one sample ([C, H, W], [K], or [T, K] for a sequence). widths: neurons of each dense layer.
+    `base`: frozen layers in front (a «bit» module with one input and one output of bits), where `train { frozen }` asks
+    for training over them; it stands for the encoders then. names and locs: of the layers, for messages.
     """
 
     name: str
