@@ -80,7 +80,7 @@ BROKEN = {
     "another magic": (b"\x89PNG" + idx_images()[4:], idx_labels(), "no idx file"),
     "floats": (b"\0\0\x0d\x03" + idx_images()[4:], idx_labels(), "no idx file"),
     "another number": (idx_images(), idx_labels(LABELS[:6]), "labels 6 images, but"),
-    "another size": (struct.pack(">IIII", 0x803, 7, 32, 32), idx_labels(), "32 x 32"),
+    "another size": (struct.pack(">IIII", 0x803, 7, 32, 32) + bytes(7168), idx_labels(), "32 x 32"),
     "a label too high": (idx_images(), idx_labels(LABELS + 5), "holds the label 14"),
     "an absurd number": (struct.pack(">IIII", 0x803, 2**32 - 1, 28, 28), idx_labels(), "claims to hold 4294967295"),
     "no images": (struct.pack(">IIII", 0x803, 0, 28, 28), struct.pack(">II", 0x801, 0), "claims to hold 0"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from bnnc.data.dataset import Batch, Dataset
-from bnnc.data.files import broken, find, opened
+from bnnc.data.files import broken, find, member_sizes, members, opened, told
 
 SHAPE = (3, 32, 32)
 RECORD = 1 + 3 * 32 * 32
@@ -25,27 +26,33 @@ def read(name: str, split: str, folders: list[Path]) -> Dataset | None:
     for folder in folders:
         both = [folder, folder / "cifar-10-batches-bin"]
         found = [find(both, batch) for batch in BATCHES[split]]
-        files = [(path, "") for path in found if path]
+        files = [path for path in found if path]
         archive = folder / ARCHIVE
-        if len(files) < len(found) and archive.is_file():
-            files = [(archive, batch) for batch in BATCHES[split]]
         if len(files) == len(found):
-            count = sum(_records(path, member) for path, member in files)
+            count = sum(_records(path, _size(path)) for path in files)
             return Dataset(name, split, count, SHAPE, CLASSES, partial(_stream, files))
+        if archive.is_file():
+            sizes = member_sizes(archive)
+            missing = [batch for batch in BATCHES[split] if batch not in sizes]
+            if missing:
+                raise broken(archive, f"holds no `{missing[0]}`")
+            count = sum(_records(archive, sizes[batch]) for batch in BATCHES[split])
+            return Dataset(name, split, count, SHAPE, CLASSES, partial(_stream_archive, archive, BATCHES[split]))
     return None
 
 
-def _records(path: Path, member: str) -> int:
-    """How many records a file holds; found by reading it through, unless it is plain."""
-    if not member and path.suffix == ".bin":
-        size = path.stat().st_size
-    else:
-        size = 0
-        with opened(path, member) as file:
-            while chunk := file.read(1 << 20):
-                size += len(chunk)
-                if size > MOST_RECORDS * RECORD:
-                    break
+def _size(path: Path) -> int:
+    """The bytes of a batch, found by reading it through unless it is plain."""
+    if path.suffix == ".bin":
+        return path.stat().st_size
+    size = 0
+    with opened(path) as file:
+        while size <= MOST_RECORDS * RECORD and (chunk := file.read(1 << 20)):
+            size += len(chunk)
+    return size
+
+
+def _records(path: Path, size: int) -> int:
     if size == 0 or size % RECORD or size > MOST_RECORDS * RECORD:
         whole = f"{size} bytes are no whole number of records of {RECORD} bytes"
         if size > MOST_RECORDS * RECORD:
@@ -54,14 +61,24 @@ def _records(path: Path, member: str) -> int:
     return size // RECORD
 
 
-def _stream(files: list[tuple[Path, str]], length: int) -> Iterator[Batch]:
-    for path, member in files:
-        with opened(path, member) as file:
-            while content := file.read(length * RECORD):
-                if len(content) % RECORD:
-                    raise broken(path, "ends in the middle of a record", "fetch the file again")
-                records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
-                labels = records[:, 0]
-                if labels.max() >= len(CLASSES):
-                    raise broken(path, f"holds the label {labels.max()}; there are {len(CLASSES)} classes")
-                yield records[:, 1:].reshape(-1, *SHAPE), labels
+def _stream(files: list[Path], length: int) -> Iterator[Batch]:
+    for path in files:
+        with opened(path) as file:
+            yield from _batches(path, file, length)
+
+
+def _stream_archive(path: Path, batches: list[str], length: int) -> Iterator[Batch]:
+    with told(path):
+        for file in members(path, batches):
+            yield from _batches(path, file, length)
+
+
+def _batches(path: Path, file: IO[bytes], length: int) -> Iterator[Batch]:
+    while content := file.read(length * RECORD):
+        if len(content) % RECORD:
+            raise broken(path, "ends in the middle of a record", "fetch the file again")
+        records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
+        labels = records[:, 0]
+        if labels.max() >= len(CLASSES):
+            raise broken(path, f"holds the label {labels.max()}; there are {len(CLASSES)} classes")
+        yield records[:, 1:].reshape(-1, *SHAPE), labels

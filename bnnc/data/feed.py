@@ -10,7 +10,7 @@ import numpy as np
 from bnnc.data import npz
 from bnnc.diagnostics import error
 from bnnc.ir.module import Input, Module
-from bnnc.ir.types import F32
+from bnnc.ir.types import F32, Bit, Trit, is_integer, value_range
 
 PICTURES = (".png", ".jpg", ".jpeg")
 MOST_PIXELS = 64_000_000
@@ -46,8 +46,10 @@ def layouts(op: Input) -> list[tuple[int, int, int]]:
 
 
 def fitted(images: np.ndarray, op: Input) -> np.ndarray | None:
-    """images uint8 [n, C, H, W] in the layout of the input, [n, *shape]; None when they cannot fit."""
+    """Samples [n, C, H, W] or [n, …] in the layout of the input, [n, *shape]; None when they cannot fit."""
     n, *image = images.shape
+    if tuple(image) == op.shape:
+        return images
     if tuple(image) in layouts(op):
         as_last = len(op.shape) == 3 and tuple(image) != op.shape
         return (images.transpose(0, 2, 3, 1) if as_last else images).reshape(n, *op.shape)
@@ -58,7 +60,9 @@ def fitted(images: np.ndarray, op: Input) -> np.ndarray | None:
 
 
 def pixels(images: np.ndarray, op: Input, say: Say = silent) -> np.ndarray:
-    """uint8 images in the values the input takes: as they are for an integer input, pixel/255 for a float one."""
+    """Samples in the values the input takes: as they are for an integer input; for a float one pixel/255, or ±1."""
+    if images.dtype == np.int8:
+        return images.astype(np.float32) if isinstance(op.dtype, F32) else images
     if isinstance(op.dtype, F32):
         say(f"input `{op.name}` is float: fed pixel/255 (if the network was trained on other values, say --pixels)")
         return images.astype(np.float32) / np.float32(255)
@@ -66,12 +70,17 @@ def pixels(images: np.ndarray, op: Input, say: Say = silent) -> np.ndarray:
 
 
 def from_images(images: np.ndarray, module: Module, what: str, say: Say = silent) -> dict[str, np.ndarray]:
-    """uint8 images [n, C, H, W] as the inputs of the network. Raises BnncError B0502 when they do not fit."""
+    """Samples of a data set, pixels uint8 or bits int8 ±1, as the inputs of the network. Raises BnncError B0502."""
     op = image_input(module)
     arranged = fitted(images, op)
-    if arranged is None:
+    bits = images.dtype == np.int8
+    takes = not isinstance(op.dtype, Bit | Trit)
+    if bits and is_integer(op.dtype):
+        takes = value_range(op.dtype)[0] < 0
+    if arranged is None or not takes:
         shape = list(images.shape[1:])
-        raise error("B0502", f"{what} is u8{shape}, but input `{op.name}` of `{module.name}` is {op.type}")
+        has = f"{'bit' if bits else 'u8'}{shape}"
+        raise error("B0502", f"{what} is {has}, but input `{op.name}` of `{module.name}` is {op.type}")
     return {op.name: pixels(arranged, op, say)}
 
 
