@@ -15,6 +15,7 @@ import numpy as np
 
 from bnnc.ir import nn
 from bnnc.ir.module import Input, Module
+from bnnc.ir.move import MOVES
 from bnnc.ir.op import Op
 from bnnc.ir.types import F32
 from bnnc.reference import run as reference
@@ -167,7 +168,7 @@ def _hair(op: Op, values: Mapping[Op, np.ndarray]) -> np.ndarray | None:
     if isinstance(op, nn.Map):
         if op.function not in _ROUNDED:
             return None
-        layer = next((x for x in op.xs if isinstance(x, nn.Conv | nn.Dense) and _whole(values[x])), None)
+        layer = next((x for x in op.xs if _whole(values[x]) and _from_layer(x, values)), None)
         if layer is not None:
             # The scale or the norm behind a layer on integers: in the file they may be part of its weights.
             factor = [values[x] for x in op.xs if x is not layer] if op.function in ("mul", "div") else []
@@ -183,6 +184,13 @@ def _hair(op: Op, values: Mapping[Op, np.ndarray]) -> np.ndarray | None:
     axes = (0, *range(2, value.ndim))
     largest = np.abs(value).max(axis=axes, keepdims=True, initial=0)
     return np.asarray(np.broadcast_to(largest * np.float32(ROUNDING_SHARE), value.shape))
+
+
+def _from_layer(op: Op, values: Mapping[Op, np.ndarray]) -> bool:
+    """Whether op is a layer on integers, or pools, moves or scales what one gives."""
+    while isinstance(op, (nn.Pool, *MOVES)) or (isinstance(op, nn.Map) and op.function in ("mul", "div", "round")):
+        op = op.operands[0]
+    return isinstance(op, nn.Conv | nn.Dense) and _whole(values[op])
 
 
 def _whole(values: np.ndarray) -> bool:

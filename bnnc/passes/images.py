@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bnnc.ir import move, nn
 from bnnc.ir.op import Op
 from bnnc.passes.regions import Regions
 from bnnc.passes.tables import Steps, tabulate
@@ -24,11 +25,31 @@ class Images:
         return self._steps[op]
 
     def of(self, op: Op) -> Values:
-        """What op can hold; if the value set alone is an interval, its region is evaluated."""
-        values = self.sets.of(op)
-        if isinstance(values, Interval):
-            steps = self.steps(op)
-            if steps is not None:
-                values = finite(steps.image)
-                self.sets.learn(op, values)
-        return values
+        """What op can hold; where a set alone is an interval, its region, or that of what it moves, is evaluated."""
+        for each in _carried(op) if isinstance(self.sets.of(op), Interval) else ():
+            if isinstance(each, _CARRIERS):
+                self.sets.again(each)
+            if isinstance(self.sets.of(each), Interval):
+                steps = self.steps(each)
+                if steps is not None:
+                    self.sets.learn(each, finite(steps.image))
+        return self.sets.of(op)
+
+
+_CARRIERS: tuple[type[Op], ...] = (nn.Pool, *move.MOVES)
+
+
+def _carried(op: Op) -> list[Op]:
+    """op and, where it is a pool or moves elements, what it reads, and so on; operands first."""
+    order: list[Op] = []
+    seen: set[Op] = set()
+    stack = [(op, False)]
+    while stack:
+        top, ready = stack.pop()
+        if ready:
+            order.append(top)
+        elif top not in seen:
+            seen.add(top)
+            stack.append((top, True))
+            stack.extend((x, False) for x in top.operands if isinstance(top, _CARRIERS))
+    return order

@@ -42,7 +42,7 @@ class _Rewriting:
         match op:
             case nn.Conv() | nn.Dense():
                 return self._layer(op)
-            case nn.Pool(function="max" | "sum") | move.Reshape() | move.Transpose() | move.Slice() | move.Gather():
+            case nn.Pool() | move.Reshape() | move.Transpose() | move.Slice() | move.Gather():
                 return self._carry(op)
             case move.Pad(mode="constant") if op.value == 0:
                 return self._carry(op)

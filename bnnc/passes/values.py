@@ -46,10 +46,11 @@ class Finite:
 
 @dataclass(frozen=True, eq=False)
 class Interval:
-    """Any fp32 number from lo to hi."""
+    """Any fp32 number from lo to hi; with `whole` only integers."""
 
     lo: float
     hi: float
+    whole: bool = False
 
 
 Values = Whole | Finite | Interval
@@ -103,6 +104,8 @@ def integers(values: Values) -> tuple[int, int] | None:
 
 def _integral(values: Values) -> bool:
     """Whether a set holds nothing but integers, of whatever size (fp32 rounds an integer to an integer)."""
+    if isinstance(values, Interval):
+        return values.whole
     return isinstance(values, Whole) or integers(values) is not None
 
 
@@ -169,6 +172,11 @@ class ValueSets:
     def learn(self, op: Op, values: Values) -> None:
         """Remember a sharper set that was found by exhaustive evaluation."""
         self._known[op] = values
+
+    def again(self, op: Op) -> Values:
+        """What op can hold, as its operands are known by now."""
+        self._known[op] = self._transfer(op)
+        return self._known[op]
 
     def _transfer(self, op: Op) -> Values:
         known = self._known
@@ -260,24 +268,20 @@ def _by_bounds(function: str, ends: list[tuple[float, float]], sets: list[Values
             return (
                 whole(int(lo), int(hi))
                 if hi - lo < MOST_VALUES and max(abs(lo), abs(hi)) <= EXACT
-                else Interval(lo, hi)
+                else Interval(lo, hi, whole=True)
             )
         case "add" | "sub" | "mul" | "min" | "max":
-            if all(_integral(s) for s in sets) and function in ("min", "max"):
-                lo, hi = _corners(function, ends)
+            lo, hi = _corners(function, ends)
+            if all(integers(s) is not None for s in sets) and function != "mul" and max(abs(lo), abs(hi)) <= EXACT:
                 return whole(int(lo), int(hi))
-            if all(integers(s) is not None for s in sets) and function != "mul":
-                lo, hi = _corners(function, ends)
-                return whole(int(lo), int(hi)) if max(abs(lo), abs(hi)) <= EXACT else Interval(lo, hi)
-            return Interval(*_corners(function, ends))
+            return _bounded(lo, hi, sets)
         case "clip" if ends[1][0] == ends[1][1] and ends[2][0] == ends[2][1]:
             lo, hi = (float(v) for v in _apply(function, [np.array(ends[0]), np.array(ends[1]), np.array(ends[2])]))
-            return whole(int(lo), int(hi)) if all(_integral(s) for s in sets) else Interval(lo, hi)
+            return _bounded(lo, hi, sets)
         case "relu":
-            lo, hi = max(ends[0][0], 0.0), max(ends[0][1], 0.0)
-            return whole(int(lo), int(hi)) if _integral(sets[0]) else Interval(lo, hi)
+            return _bounded(max(ends[0][0], 0.0), max(ends[0][1], 0.0), sets)
         case "neg":
-            return Interval(-ends[0][1], -ends[0][0])
+            return Interval(-ends[0][1], -ends[0][0], whole=_integral(sets[0]))
         case "abs":
             lo, hi = ends[0]
             return Interval(0.0 if lo <= 0 <= hi else min(abs(lo), abs(hi)), max(abs(lo), abs(hi)))
@@ -289,6 +293,13 @@ def _by_bounds(function: str, ends: list[tuple[float, float]], sets: list[Values
             lo, hi = (float(v) for v in _apply(function, [np.array(ends[0])]))
             return Interval(lo, hi)
     return ANYTHING
+
+
+def _bounded(lo: float, hi: float, sets: list[Values]) -> Values:
+    """From lo to hi: only integers where the operands hold nothing else (fp32 rounds an integer to an integer)."""
+    if not all(_integral(s) for s in sets):
+        return Interval(lo, hi)
+    return whole(int(lo), int(hi)) if max(abs(lo), abs(hi)) <= EXACT else Interval(lo, hi, whole=True)
 
 
 def _corners(function: str, ends: list[tuple[float, float]]) -> tuple[float, float]:
