@@ -21,8 +21,20 @@ class Exit(IntEnum):
 
 
 @dataclass(frozen=True)
+class Excerpt:
+    """A line of the user's text, in which `width` characters from `column` (counted from 0) are marked and labelled."""
+
+    place: Location
+    text: str
+    column: int
+    width: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
 class Diagnostic:
-    """One message. `message` is lower case without a full stop; `notes` explain; `helps` can be typed."""
+    """One message. `message` is lower case without a full stop; `notes` explain; `helps` can be typed. `excerpts` show
+    the places in a text, the one at fault first."""
 
     code: str
     message: str
@@ -30,6 +42,7 @@ class Diagnostic:
     places: tuple[Location, ...] = ()
     notes: tuple[str, ...] = ()
     helps: tuple[str, ...] = ()
+    excerpts: tuple[Excerpt, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The form in which `--json` prints it."""

@@ -19,11 +19,13 @@ class ImportOptions:
     """What the user says about a model before it is read.
 
     shapes: input name -> full shape, batch first (`--shape x=1,3,32,32`). pixels: input name -> (scale, mean, std)
-    (`--pixels x=1/255,0.5,0.5`); the name "" stands for the only input. keep: layers that must stay float.
+    (`--pixels x=1/255,0.5,0.5`); the name "" stands for the only input. sketch: the module is only looked at, so weights
+    that are missing may be made up.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     pixels: Mapping[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
+    sketch: bool = False
 
 
 @dataclass(frozen=True)

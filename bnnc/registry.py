@@ -17,7 +17,11 @@ from bnnc.protocols import API_VERSION, Backend, Frontend
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "bnnc.backends": {"llvm": "bnnc.backends.llvm:Backend"},
-    "bnnc.frontends": {"onnx": "bnnc.frontends.onnx:Frontend", "bnnm": "bnnc.frontends.bnnm:Frontend"},
+    "bnnc.frontends": {
+        "onnx": "bnnc.frontends.onnx:Frontend",
+        "bnnm": "bnnc.frontends.bnnm:Frontend",
+        "dsl": "bnnc.frontends.dsl:Frontend",
+    },
 }
 
 

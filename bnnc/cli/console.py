@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from bnnc.diagnostics import Diagnostic, Location
+from bnnc.diagnostics import Diagnostic, Excerpt, Location
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -39,10 +40,34 @@ def rendered(diagnostic: Diagnostic) -> list[tuple[str, str]]:
         (STYLES.get(diagnostic.severity, ""), f"{diagnostic.severity}[{diagnostic.code}]"),
         ("bold", f": {diagnostic.message}\n"),
     ]
-    lines += [("", f" --> {place}\n") for place in places(diagnostic.places)]
-    lines += [("", f"  = note: {note}\n") for note in diagnostic.notes]
-    lines += [("cyan", f"  = help: {help}\n") for help in diagnostic.helps]
+    gutter = max((len(str(excerpt.place.line)) for excerpt in diagnostic.excerpts), default=1) * " "
+    if diagnostic.excerpts:
+        lines += excerpts(diagnostic.excerpts, gutter)
+    else:
+        lines += [("", f" --> {place}\n") for place in places(diagnostic.places)]
+    lines += [("", f"{gutter} = note: {note}\n") for note in diagnostic.notes]
+    lines += [("cyan", f"{gutter} = help: {help}\n") for help in diagnostic.helps]
     return lines
+
+
+def excerpts(found: Iterable[Excerpt], gutter: str) -> list[tuple[str, str]]:
+    """Lines of the user's text with what is meant marked: the first with `^`, the others with `-`."""
+    lines: list[tuple[str, str]] = []
+    for number, excerpt in enumerate(found):
+        place, first = excerpt.place, number == 0
+        lines.append(("", f"{gutter}{'-->' if first else ':::'} {place.file}:{place.line}:{place.column}\n"))
+        lines.append(("", f"{gutter} |\n{place.line:>{len(gutter)}} | {excerpt.text}\n{gutter} | "))
+        before = excerpt.text[: excerpt.column]
+        marked = excerpt.text[excerpt.column : excerpt.column + excerpt.width]
+        mark = ("^" if first else "-") * max(_cells(marked), 1)
+        lines.append(("bold red" if first else "bold cyan", f"{' ' * _cells(before)}{mark} {excerpt.label}".rstrip()))
+        lines.append(("", "\n"))
+    return lines
+
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 
 def for_github(diagnostic: Diagnostic) -> str:
