@@ -17,8 +17,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bnnc.backends.llvm.host import native_machine
 from bnnc.backends.llvm.jit import JitProgram
