@@ -33,7 +33,7 @@ ALLOWED = {
     "api": LIBRARY | {"timing", "train"},
     "cli": LIBRARY | {"api", "timing", "peers", "pages", "report", "train"},
     "backends": BASE | {"protocols", "passes", "loops", "reference", "train"},
-    "frontends": BASE | {"protocols", "train"},
+    "frontends": BASE | {"protocols", "data", "train"},
 }
 
 
