@@ -110,9 +110,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
                 yield picture
+    except Image.DecompressionBombError:
+        raise unfit(path, f"has more than {MOST_PIXELS} pixels") from None
     except UnidentifiedImageError:
         raise broken(path, f"is no picture in a format that bnnc reads ({', '.join(FORMATS)})") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as reason:
+    except (OSError, SyntaxError, ValueError, EOFError) as reason:
         raise broken(path, f"is no picture that can be read: {reason}") from None
 
 

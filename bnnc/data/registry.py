@@ -123,12 +123,14 @@ def _known(name: str, split: str, data_dir: str | Path | None, fetch: Fetch) -> 
     roots = [Path(data_dir) if data_dir else Path("data"), cache]
     if not data_dir and Path.home() / ".cache" / "bnnc" not in roots:
         roots.append(Path.home() / ".cache" / "bnnc")
-    named = [root / folder for root in roots for folder in source.folders]
-    # A folder that holds several data sets has them in sub-folders; the folder itself is tried last.
-    folders = [*named, *roots]
+    # The files of MNIST and Fashion-MNIST have the same names: a folder of files is only believed to be the right one
+    # when it is called so, or the user names it.
+    own = [Path(data_dir)] if data_dir else []
+    folders = [*(roots[0] / name for name in source.folders), *own]
+    folders += [root / name for root in roots[1:] for name in source.folders]
     found = source.read(split, folders)
-    looked = " and ".join(f"`{root}` and `{root / source.folders[0]}`" for root in roots[:2])
-    notes = [f"looked for {source.files(split)} in {looked}"]
+    looked = [roots[0] / source.folders[0], *own, *(root / source.folders[0] for root in roots[1:2])]
+    notes = [f"looked for {source.files(split)} in {', '.join(f'`{place}`' for place in looked)}"]
     if found is None and data_dir and not Path(data_dir).is_dir():
         notes.append(f"`{data_dir}` is no folder, so nothing was fetched")
     elif found is None and not fetch.addresses(name):
