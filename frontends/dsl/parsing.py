@@ -16,6 +16,7 @@ from bnnc.frontends.dsl import syntax as s
 from bnnc.frontends.dsl.problems import Problems, Source
 from bnnc.frontends.dsl.slips import explained
 
+Parts = list[Any]
 MAX_NESTING = 40
 MAX_DIGITS = 18
 MOST_SYNTAX_ERRORS = 10
@@ -34,11 +35,11 @@ def _span(*parts: Any) -> s.Span:
 
 
 def _start(part: Any) -> int:
-    return int(part.start_pos) if isinstance(part, Token) else int(part.span.start)
+    return int(part.start_pos or 0) if isinstance(part, Token) else int(part.span.start)
 
 
 def _end(part: Any) -> int:
-    return int(part.end_pos) if isinstance(part, Token) else int(part.span.end)
+    return int(part.end_pos or 0) if isinstance(part, Token) else int(part.span.end)
 
 
 def _whole(text: str, span: s.Span) -> int:
@@ -48,73 +49,73 @@ def _whole(text: str, span: s.Span) -> int:
 
 
 class _Builder(Transformer[Token, Any]):
-    """Makes tree nodes while the text is parsed, so that nothing recurses. Every bracket and keyword is a token here."""
+    """Makes tree nodes while the text is parsed, so that nothing recurses. Brackets and keywords are tokens too."""
 
-    def start(self, parts: list[Any]) -> s.Net:
+    def start(self, parts: Parts) -> s.Net:
         _, name, _, *statements, _ = parts
         return s.Net(name, tuple(statements), _span(*parts))
 
-    def let(self, parts: list[Any]) -> s.Let:
+    def let(self, parts: Parts) -> s.Let:
         return s.Let(self._name(parts[1]), parts[3], _span(*parts))
 
-    def input(self, parts: list[Any]) -> s.InputLine:
+    def input(self, parts: Parts) -> s.InputLine:
         parts = [part for part in parts if part is not None]
         pixels = next((part for part in parts if isinstance(part, s.Call)), None)
         stages = tuple(part for part in parts if isinstance(part, s.Stage))
         return s.InputLine(parts[1], parts[3], pixels, stages, _span(*parts))
 
-    def output(self, parts: list[Any]) -> s.OutputLine:
+    def output(self, parts: Parts) -> s.OutputLine:
         parts = [part for part in parts if part is not None]
         arguments = tuple(part for part in parts if isinstance(part, s.Argument))
         chain = next((part for part in parts if isinstance(part, s.Chain)), None)
         return s.OutputLine(parts[1], arguments, chain, _span(*parts))
 
-    def weights(self, parts: list[Any]) -> s.WeightsLine:
+    def weights(self, parts: Parts) -> s.WeightsLine:
         return s.WeightsLine(parts[1], _span(*parts))
 
-    def train(self, parts: list[Any]) -> s.TrainBlock:
+    def train(self, parts: Parts) -> s.TrainBlock:
         return s.TrainBlock(tuple(part for part in parts if isinstance(part, s.Field)), _span(*parts))
 
-    def field(self, parts: list[Any]) -> s.Field:
+    def field(self, parts: Parts) -> s.Field:
         values = tuple(part for part in parts[1:] if not isinstance(part, Token))
         return s.Field(self._name(parts[0]), values, _span(parts[0], values[-1]))
 
-    def branch(self, parts: list[Any]) -> s.Branch:
+    def branch(self, parts: Parts) -> s.Branch:
         return s.Branch(parts[0], parts[2], _span(*parts))
 
-    def flow(self, parts: list[Any]) -> s.Flow:
+    def flow(self, parts: Parts) -> s.Flow:
         return s.Flow(parts[0], _span(*parts))
 
-    def chain(self, parts: list[Any]) -> s.Chain:
+    def chain(self, parts: Parts) -> s.Chain:
         return s.Chain(tuple(part for part in parts if isinstance(part, s.Stage)), _span(*parts))
 
-    def stage(self, parts: list[Any]) -> s.Stage:
+    def stage(self, parts: Parts) -> s.Stage:
         return s.Stage(None, parts[0], _span(*parts))
 
-    def labelled(self, parts: list[Any]) -> s.Stage:
+    def labelled(self, parts: Parts) -> s.Stage:
         return s.Stage(parts[0], parts[2], _span(*parts))
 
-    def call(self, parts: list[Any]) -> s.Call:
+    def call(self, parts: Parts) -> s.Call:
         arguments = tuple(part for part in parts if isinstance(part, s.Argument))
         return s.Call(self._name(parts[0]), arguments, _span(*parts))
 
-    def named(self, parts: list[Any]) -> s.Argument:
+    def named(self, parts: Parts) -> s.Argument:
         return s.Argument(self._name(parts[0]), parts[2], _span(*parts))
 
-    def positional(self, parts: list[Any]) -> s.Argument:
+    def positional(self, parts: Parts) -> s.Argument:
         return s.Argument(None, parts[0], _span(*parts))
 
-    def nested(self, parts: list[Any]) -> s.Chain:
+    def nested(self, parts: Parts) -> s.Chain:
         first, stages = parts[0], tuple(part for part in parts if isinstance(part, s.Stage))
         if isinstance(first, s.Call | s.Word):
             return s.Chain((s.Stage(None, first, first.span), *stages), _span(*parts))
         return s.Chain(stages, _span(*parts), first)
 
-    def arithmetic(self, parts: list[Any]) -> s.Arithmetic:
+    def arithmetic(self, parts: Parts) -> s.Arithmetic:
         rest = tuple((str(sign), value) for sign, value in zip(parts[1::2], parts[2::2], strict=True))
         return s.Arithmetic(parts[0], rest, _span(*parts))
 
-    def signed(self, parts: list[Any]) -> Any:
+    def signed(self, parts: Parts) -> Any:
         sign, value = parts
         if sign == "+":
             return value
@@ -123,41 +124,41 @@ class _Builder(Transformer[Token, Any]):
         span = _span(*parts)
         return s.Arithmetic(s.Number(Fraction(0), s.Span(span.start, span.start)), (("-", value),), span)
 
-    def atom(self, parts: list[Any]) -> Any:
+    def atom(self, parts: Parts) -> Any:
         return parts[1]  # what stands between parentheses
 
-    def type(self, parts: list[Any]) -> s.TypeName:
+    def type(self, parts: Parts) -> s.TypeName:
         items = tuple(part for part in parts[2:] if part is not None and not isinstance(part, Token))
         return s.TypeName(parts[0], items, _span(*parts))
 
-    def list(self, parts: list[Any]) -> s.List:
+    def list(self, parts: Parts) -> s.List:
         items = tuple(part for part in parts if part is not None and not isinstance(part, Token))
         return s.List(items, _span(*parts))
 
-    def word(self, parts: list[Any]) -> s.Word:
+    def word(self, parts: Parts) -> s.Word:
         return self._name(parts[0])
 
-    def name(self, parts: list[Any]) -> s.Word:
+    def name(self, parts: Parts) -> s.Word:
         return self._name(parts[0])
 
-    def string(self, parts: list[Any]) -> s.Word:
+    def string(self, parts: Parts) -> s.Word:
         return self._name(parts[0])
 
-    def number(self, parts: list[Any]) -> s.Number:
+    def number(self, parts: Parts) -> s.Number:
         text, span = str(parts[0]), _span(parts[0])
         mantissa, _, exponent = text.lower().partition("e")
         if len(mantissa.replace(".", "").lstrip("0")) > MAX_DIGITS or abs(int(exponent[:9] or 0)) > 60:
             raise _Malformed(span, "B0213", "a number is too large", f"more than {MAX_DIGITS} digits, or beyond 1e60")
         return s.Number(Fraction(text), span)
 
-    def size(self, parts: list[Any]) -> s.Size:
+    def size(self, parts: Parts) -> s.Size:
         span = _span(parts[0])
         numbers = str(parts[0]).split("x")
         if len(numbers) > 8:
             raise _Malformed(span, "B0213", "a size has too many axes", "more than 8")
         return s.Size(tuple(_whole(number, span) for number in numbers), span)
 
-    def dtype(self, parts: list[Any]) -> s.DTypeName:
+    def dtype(self, parts: Parts) -> s.DTypeName:
         span, text = _span(parts[0]), re.sub(r"\s", "", str(parts[0]))
         for number in re.findall(r"\d+", text):
             _whole(number, span)
@@ -229,9 +230,7 @@ def _offset(fault: UnexpectedInput, text: str) -> int:
     return len(text.rstrip())
 
 
-_STATEMENT = re.compile(
-    r'[ \t]*(?:(?:let|input|output|weights|train)\b|[^\W\d]\w*[ \t]*=|"[^"\n]*"[ \t]*=|\}|[^\W\d]\w*[ \t]*->)'
-)
+
 
 
 def _without_statement(text: str, at: int) -> str:

@@ -8,9 +8,10 @@ from fractions import Fraction
 from typing import Any
 
 from bnnc.frontends.dsl import syntax as s
+from bnnc.frontends.dsl.chains import Placed
 from bnnc.frontends.dsl.kinds import Exact, Flag, Kind, Refused, Whole, Wholes, Words
 from bnnc.frontends.dsl.layers import ENCODERS
-from bnnc.frontends.dsl.lowering import Elaborated, Placed
+from bnnc.frontends.dsl.lowering import Elaborated
 from bnnc.frontends.dsl.problems import Problems, near
 from bnnc.ir.location import Location
 from bnnc.ir.module import Input, Module, Output
@@ -145,6 +146,7 @@ class _Planner:
             settings=settings,
             recurrence=recurrence,
             base=base,
+            input_dtype=source.dtype,
             names=tuple(layer.name for layer in dense),
             locs=tuple(self._loc(layer) for layer in dense),
             loc=self.found.source.location(self.found.net.name.span, module.name),

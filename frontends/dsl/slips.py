@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -91,22 +90,18 @@ def explained(
     if isinstance(fault, UnexpectedCharacters):
         problems.add("B0202", f"`{_shown(source.text[at])}` has no meaning here", span, helps=_instead(source.text[at]))
         return
-    slip = fault.match_examples(parse, _examples(), use_accepts=False)
+    examples: Any = SLIPS
+    slip = fault.match_examples(parse, examples, use_accepts=False)
     if slip is not None:
         message, help = slip
         problems.add("B0202", message, span, label, helps=(help,))
         return
     expected = _expected(fault)
-    typo = ()
+    typo: tuple[str, ...] = ()
     if "`let`" in expected:
         typo = near(_first_word(source.text, at), STATEMENTS)
     wanted = "a statement, a layer or `}`" if "`let`" in expected else _listed(expected)
     problems.add("B0202", f"expected {wanted}", span, label, helps=typo)
-
-
-@functools.cache
-def _examples() -> dict[tuple[str, str], list[str]]:
-    return SLIPS
 
 
 def _expected(fault: UnexpectedInput) -> list[str]:
