@@ -239,11 +239,13 @@ class Network:
     def _stored_below(self, root: Op) -> set[Op]:
         """The operands of root's tree that lie in memory."""
         found: set[Op] = set()
-        stack = [root]
+        seen, stack = {root}, [root]
         while stack:
             for x in stack.pop().operands:
                 if x in self.inside:
-                    stack.append(x)
+                    if x not in seen:
+                        seen.add(x)
+                        stack.append(x)
                 elif not isinstance(x, nn.Constant):
                     found.add(x)
         return found
