@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from bnnc.backends.llvm import Backend
 from bnnc.backends.llvm.compiled import Compiled
 from bnnc.backends.llvm.host import native_machine
-from bnnc.ir import bit
+from bnnc.ir import bit, nn
 from bnnc.ir.module import Input, Module, Output
-from bnnc.ir.types import Bit, Code, DType, Int, Trit
+from bnnc.ir.op import Op
+from bnnc.ir.types import F32, Bit, Code, DType, Int, Trit
 from bnnc.loops.lower.network import identifier, lower
 from bnnc.passes import pipelines
 from bnnc.reference.run import run
@@ -107,6 +108,14 @@ def test_any_name_of_a_layer_makes_good_code(name: str) -> None:
     x = Input("x", Bit(), (9,), loc=Location(name))
     dense = bit.Dense(x, np.where(rng.random((5, 9)) < 0.5, -1, 1).astype(np.int8), loc=Location(name))
     agree(Module(name or "net", (x,), (Output("y", dense),)), {"x": np.where(rng.random((3, 9)) < 0.5, -1, 1)})
+
+
+def test_sums_of_the_same_twice_over_and_over_take_no_exponential_time() -> None:
+    x = Input("x", F32(), (4,))
+    value: Op = x
+    for _ in range(60):
+        value = nn.Map("add", (value, value))
+    agree(Module("net", (x,), (Output("y", value),)), {"x": np.array([[1, -2, 0, 3]], np.float32)})
 
 
 def test_equal_modules_give_equal_code_and_memory_is_shared() -> None:

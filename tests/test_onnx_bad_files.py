@@ -112,6 +112,14 @@ def test_everything_unknown_is_listed_at_once(tmp_path: Path) -> None:
     assert any("my.ops" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("variance", [-1.0, -1e-5])
+def test_variances_that_are_not_positive(variance: float, tmp_path: Path) -> None:
+    constants = {name: np.ones(3, F) for name in "abm"} | {"v": np.array([1, 1, variance], F)}
+    nodes = [node("BatchNormalization", ["x", "a", "b", "m", "v"], ["y"])]
+    found = refusal(model(nodes, {"x": (["n", 3, 2], 1)}, ["y"], constants), tmp_path)
+    assert (found.code, "variance" in found.message) == ("B0406", True)
+
+
 def test_blocked_layout_of_onnx_runtime(tmp_path: Path) -> None:
     nodes = [node("Conv", ["x", "w"], ["y"], domain="com.microsoft.nchwc")]
     found = refusal(model(nodes, {"x": (["n", 8, 4, 4], 1)}, ["y"], {"w": np.ones((8, 8, 1, 1), F)}), tmp_path)

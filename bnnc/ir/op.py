@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -80,8 +81,9 @@ class Op:
         return dataclasses.replace(self, **changed) if changed else self
 
 
-def _own_fields(cls: type[Op]) -> list[str]:
-    return [f.name for f in dataclasses.fields(cls) if f.name not in ("loc", "type")]
+@functools.cache
+def _own_fields(cls: type[Op]) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(cls) if f.name not in ("loc", "type"))
 
 
 def _is_op_tuple(value: object) -> bool:

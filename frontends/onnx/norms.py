@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bnnc.frontends.onnx.node import Handler, Node
 from bnnc.frontends.onnx.picking import pad, picked
-from bnnc.frontends.onnx.problems import SHAPES, Problem, unsupported
+from bnnc.frontends.onnx.problems import NOT_FINITE, SHAPES, Problem, unsupported
 from bnnc.frontends.onnx.reductions import reduce
 from bnnc.frontends.onnx.reshaping import reshape
 from bnnc.frontends.onnx.values import Value
@@ -28,6 +30,10 @@ def _batch_norm(node: Node) -> Value:
             raise unsupported(f"has a {what} that is computed from the input")
         node.finite(value, what)
         parameters.append(node.whole(value))
+    epsilon = node.number("epsilon", 1e-5)
+    known = node.value(4).array
+    if known is not None and not bool((known.astype(np.float32) + np.float32(epsilon) > 0).all()):
+        raise Problem(NOT_FINITE, "has a variance that is not above 0", helps=("check the training, and export again",))
     scale, bias, mean, variance = parameters
     at = node.sample_axis(x, 1)
     op = node.whole(x)
@@ -40,7 +46,7 @@ def _batch_norm(node: Node) -> Value:
         bias=bias,
         mean=mean,
         variance=variance,
-        epsilon=node.number("epsilon", 1e-5),
+        epsilon=epsilon,
         loc=node.loc,
     )
     return node.like(x, node.transposed(norm, back))
