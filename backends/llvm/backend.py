@@ -11,12 +11,14 @@ from bnnc.backends.llvm.header import header_text
 from bnnc.backends.llvm.host import machine_named, native_machine
 from bnnc.backends.llvm.linking import linked
 from bnnc.backends.llvm.printer import print_llvm
+from bnnc.backends.llvm.training import NativeEngine
 from bnnc.diagnostics import Exit, error
 from bnnc.ir.module import Module
 from bnnc.loops.lower.network import Lowered, lower
 from bnnc.loops.machine import MACHINES, Machine
 from bnnc.loops.text import print_program
 from bnnc.protocols import API_VERSION, Artifact
+from bnnc.train.engine import Engine, Step
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,15 @@ class Backend:
     def load(self, module: Module, options: LlvmOptions) -> Compiled:
         """The network, ready to be called here. Raises BnncError B0604 for a machine that is not this one."""
         lowered, machine = self._lowered(module, options)
-        own = native_machine()
-        if machine.triple and machine.triple.split("-")[0] != own.triple.split("-")[0]:
-            raise error(
-                "B0604",
-                f"code for `{machine.name}` cannot run on this computer",
-                helps=("leave out --machine to run here", "bnnc emit --target llvm only writes the code"),
-                exit_code=Exit.ENVIRONMENT,
-            )
+        _must_run_here(machine)
         return Compiled(module, lowered, machine, options.threads)
+
+    def engine(self, step: Step, options: LlvmOptions) -> Engine:
+        """What executes a training step here, on `options.threads` threads. Raises BnncError B0604 for a machine that
+        is not this one, B0615 for a step that it cannot execute."""
+        machine = machine_named(options.machine)
+        _must_run_here(machine)
+        return NativeEngine(step, machine, options.threads)
 
     def loops(self, module: Module, options: LlvmOptions) -> str:
         """The «loop» program as text."""
@@ -96,3 +98,14 @@ class Backend:
             "arena_bytes": lowered.program.arena_bytes,
             "weight_bytes": lowered.weight_bytes,
         }
+
+
+def _must_run_here(machine: Machine) -> None:
+    own = native_machine()
+    if machine.triple and machine.triple.split("-")[0] != own.triple.split("-")[0]:
+        raise error(
+            "B0604",
+            f"code for `{machine.name}` cannot run on this computer",
+            helps=("leave out --machine to run here", "bnnc emit --target llvm only writes the code"),
+            exit_code=Exit.ENVIRONMENT,
+        )

@@ -7,7 +7,6 @@ import re
 from bnnc.loops.ir import (
     I64,
     Assign,
-    Buffer,
     Call,
     Expression,
     For,

@@ -1,0 +1,149 @@
+"""Where the tensors of a training step lie in memory: samples and neurons one after the other, in whole words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnc.loops.ir import I16, I32, Type, vector_of
+from bnnc.loops.layout import WORD
+from bnnc.loops.machine import Machine
+
+
+def up(value: int, multiple: int) -> int:
+    """The next multiple of `multiple` that is not below `value`."""
+    return -(-value // multiple) * multiple
+
+
+def half_lanes(machine: Machine) -> int:
+    """16-bit lanes of a vector; 1 without vectors. Never more than a word has bits."""
+    return min(WORD, max(1, machine.vector_bits // 16))
+
+
+def long_lanes(machine: Machine) -> int:
+    """64-bit lanes of a vector; 1 without vectors."""
+    return max(1, machine.vector_bits // 64)
+
+
+@dataclass(frozen=True)
+class BatchBits:
+    """[samples][planes][words], `stride` words a sample; bit k % 32 of word k // 32. Bits behind the last are 0.
+
+    One plane: bits, 1 for +1, or flags. Two planes: trits, non-zero and positive.
+    """
+
+    samples: int
+    width: int
+    planes: int = 1
+    stride: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stride", self.stride or self.planes * self.words)
+
+    @property
+    def words(self) -> int:
+        """Words of one plane of one sample."""
+        return -(-self.width // WORD)
+
+    @property
+    def length(self) -> int:
+        """Words in all."""
+        return self.samples * self.stride
+
+
+@dataclass(frozen=True)
+class BatchSums:
+    """int16 [samples][stride]: one number a neuron; anything behind the last neuron."""
+
+    samples: int
+    width: int
+
+    @property
+    def stride(self) -> int:
+        """Elements of one sample: whole words of flags, and room for the widest vectors."""
+        return up(self.width, WORD)
+
+    @property
+    def length(self) -> int:
+        """Elements in all."""
+        return self.samples * self.stride
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """int16 [rows][stride]: hidden weights within ±limit; anything behind the last of a row."""
+
+    rows: int
+    width: int
+    limit: int
+
+    @property
+    def words(self) -> int:
+        """Words of the signs of one row."""
+        return -(-self.width // WORD)
+
+    @property
+    def stride(self) -> int:
+        """Elements of one row."""
+        return self.words * WORD
+
+    @property
+    def length(self) -> int:
+        """Elements in all."""
+        return self.rows * self.stride
+
+
+@dataclass(frozen=True)
+class Signs:
+    """Binary weights [rows, width] for products: words [vector of rows][word][row of the vector].
+
+    A lane is an output, so that a product needs no sum across lanes. Bits and rows that do not exist are 0.
+    """
+
+    rows: int
+    width: int
+    lanes: int
+
+    @property
+    def words(self) -> int:
+        """Words of one row."""
+        return -(-self.width // WORD)
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of rows."""
+        return -(-self.rows // self.lanes)
+
+    @property
+    def length(self) -> int:
+        """Words in all."""
+        return self.vectors * self.words * self.lanes
+
+    @property
+    def type(self) -> Type:
+        """One word of every row of a vector."""
+        return vector_of(I32, self.lanes)
+
+    def pack(self, weights: np.ndarray) -> np.ndarray:
+        """uint32, flat, of ±1 [rows, width]."""
+        words = packed_rows(weights > 0, self.vectors * self.lanes)
+        return np.ascontiguousarray(words.reshape(self.vectors, self.lanes, self.words).transpose(0, 2, 1)).reshape(-1)
+
+    def unpack(self, words: np.ndarray) -> np.ndarray:
+        """int8 ±1 [rows, width] of what `pack` gives."""
+        rows = words.view(np.uint32).reshape(self.vectors, self.words, self.lanes).transpose(0, 2, 1)
+        octets = np.ascontiguousarray(rows.reshape(-1, self.words)[: self.rows]).view(np.uint8)
+        bits = np.unpackbits(octets, axis=1, bitorder="little", count=self.width)
+        return (2 * bits.astype(np.int8) - 1).astype(np.int8)
+
+
+def packed_rows(flags: np.ndarray, rows: int = 0) -> np.ndarray:
+    """uint32 [rows, words] of flags [n, width]; rows behind the last are 0."""
+    count, width = flags.shape
+    padded = np.zeros((max(rows, count), up(width, WORD)), np.uint8)
+    padded[:count, :width] = flags
+    return np.packbits(padded, axis=1, bitorder="little").view(np.uint32)
+
+
+__all__ = ["I16", "BatchBits", "BatchSums", "Hidden", "Signs", "half_lanes", "long_lanes", "packed_rows", "up"]
