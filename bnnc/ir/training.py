@@ -307,7 +307,7 @@ TRAINING_OPS: tuple[type[Op], ...] = (
 )
 
 # Purposes of random numbers: the second argument of draw.
-INIT, CLASSIFIER, PERMUTATION, TIE, REINFORCE = range(5)
+INIT, CLASSIFIER, PERMUTATION, TIE, REINFORCE, ENCODER = range(6)
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1

@@ -1,7 +1,7 @@
 """CP+R, the single-layer baseline: perceptrons in committees, and a frozen classifier on what the committees decide.
 
 The clipped perceptron with reinforcement of Baldassi (arXiv 1211.3024), in the form the authors of LBE compare with: a
-committee of neighbouring neurons gives the sign of their sum, and its wrong member that is easiest to mend is corrected.
+committee of neighbours gives the sign of their sum, and its wrong member that is easiest to mend is corrected.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bnnc.ir.location import UNKNOWN, Location
 from bnnc.ir.module import Module
+from bnnc.ir.types import DType
 
 
 # --------------------------------------------------------------------------------------------------------- encoders
@@ -97,6 +98,7 @@ class TrainingPlan:
     input_shape is of one sample ([C, H, W], [K], or [T, K] for a sequence). widths: neurons of each dense layer.
     `base`: frozen layers in front (a «bit» module with one input and one output of bits), where `train { frozen }` asks
     for training over them; it stands for the encoders then. names and locs: of the layers, for messages.
+    input_dtype: what the input holds, or None: what the data set holds.
     """
 
     name: str
@@ -108,6 +110,7 @@ class TrainingPlan:
     settings: Settings = field(default_factory=Settings)
     recurrence: Recurrence | None = None
     base: Module | None = None
+    input_dtype: DType | None = None
     names: tuple[str, ...] = ()
     locs: tuple[Location, ...] = ()
     loc: Location = UNKNOWN

@@ -35,7 +35,7 @@ def build(plan: TrainingPlan, width: int, seed: int) -> tuple[Step, Design]:
     check(plan, seed)
     settings = plan.settings
     matrices = _matrices(plan, width)
-    bound = _bound(plan)
+    bound = largest_hidden(plan)
     blocks = tuple(ends.block_size(matrix.fan_in, settings.reinforcement) for matrix in matrices)
     factors = tuple(
         ends.squared_rate(matrix.fan_in, settings.reinforcement, block)
@@ -108,7 +108,7 @@ def check(plan: TrainingPlan, seed: int) -> None:
     _check_rule(plan, refuse)
     if found:
         raise BnncError(*found)
-    _bound(plan)
+    largest_hidden(plan)
 
 
 def _check_rule(plan: TrainingPlan, refuse: Callable[..., None]) -> None:
@@ -144,7 +144,7 @@ def _widths(plan: TrainingPlan) -> tuple[int, ...]:
     return (*((plan.recurrence.width,) if plan.recurrence else ()), *plan.widths)
 
 
-def _bound(plan: TrainingPlan) -> int:
+def largest_hidden(plan: TrainingPlan) -> int:
     """How far a hidden weight may be from 0 between batches, so that no sum within a batch leaves the width."""
     bits = plan.settings.hidden
     limit = int(2 ** (bits - 1) - 1)
