@@ -14,11 +14,12 @@ from bnnc.backends.llvm.roofline import Roofline
 from bnnc.ir import bit, nn
 from bnnc.ir.module import Module, Output
 from bnnc.ir.op import Op
-from bnnc.ir.types import Bit, Trit
+from bnnc.ir.types import Bit, Fix, Trit
 from bnnc.loops.ir import NUMPY
 from bnnc.loops.lower.network import Lowered
 from bnnc.loops.machine import Machine
 from bnnc.protocols import LayerTime
+from bnnc.reference.fixed import to_float
 
 LAYERS = (bit.Conv, bit.Dense, nn.Conv, nn.Dense)  # what a step can be fused with
 LEAST_SECONDS = 0.002  # a timed stretch is at least this long, so that the clock does not show
@@ -121,7 +122,9 @@ def _counts_bits(layer: Op) -> bool:
 
 
 def _shaped(array: np.ndarray, output: Output, count: int) -> np.ndarray:
-    shaped = array.reshape(count, *output.value.type.shape).astype(output.storage, copy=False)
+    dtype = output.value.type.dtype
+    numbers = to_float(array, dtype) if isinstance(dtype, Fix) else array
+    shaped = numbers.reshape(count, *output.value.type.shape).astype(output.storage, copy=False)
     return np.moveaxis(shaped, 0, output.batch_axis) if output.batch_axis else shaped
 
 

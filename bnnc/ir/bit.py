@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnnc.ir.op import Op, expect
-from bnnc.ir.types import F32, DType, Int, TensorType, is_integer, value_range
+from bnnc.ir.types import F32, DType, Fix, Int, TensorType, is_integer, stored_range, value_range
 from bnnc.ir.windows import window_shape
 
 
@@ -78,7 +78,7 @@ class Step(Op):
     """y[c, …] = values[c, n], where n is how many of the ascending thresholds[c] are <= x[c, …].
 
     The result of tabulation: constant, `>= t`, `< t`, interval, ternary and tables are all of this form.
-    thresholds [C or 1, n]: int32 when x holds integers, float32 when x is f32 (a NaN counts no threshold; +inf in the
+    thresholds [C or 1, n]: int32 when x holds integers or fix (numbers of its format), float32 when x is f32 (a NaN counts no threshold; +inf in the
     table is never reached by finite x). values [C or 1, n + 1]: int32 values of `dtype`, or float32 when dtype is f32.
     Unused thresholds of a channel repeat the last value, so that every row has the same length.
     """
@@ -94,14 +94,15 @@ class Step(Op):
         rows, count = self.thresholds.shape
         expect(len(x.shape) >= 1 and rows in (1, x.shape[0]), f"{rows} rows of thresholds do not fit {x}")
         expect(self.values.shape == (rows, count + 1), f"{count} thresholds need {count + 1} values a channel")
-        wanted = np.dtype(np.int32) if is_integer(x.dtype) else np.dtype(np.float32)
+        whole = is_integer(x.dtype) or isinstance(x.dtype, Fix)
+        wanted = np.dtype(np.int32) if whole else np.dtype(np.float32)
         expect(self.thresholds.dtype == wanted, f"thresholds for {x} are {wanted}, not {self.thresholds.dtype}")
         expect(bool((self.thresholds[:, 1:] >= self.thresholds[:, :-1]).all()), "thresholds must ascend")
         if isinstance(self.dtype, F32):
             expect(self.values.dtype == np.float32, f"values of an f32 step are float32, not {self.values.dtype}")
         else:
             expect(self.values.dtype == np.int32, f"values are int32, not {self.values.dtype}")
-            lo, hi = value_range(self.dtype)
+            lo, hi = stored_range(self.dtype)
             expect(int(self.values.min()) >= lo and int(self.values.max()) <= hi, f"a value leaves {self.dtype}")
             expect(str(self.dtype) != "bit" or bool((self.values != 0).all()), "a bit is never 0")
         return TensorType(self.dtype, x.shape)
@@ -122,7 +123,7 @@ class Decode(Op):
 
 @dataclass(frozen=True, eq=False)
 class Pool(Op):
-    """Maximum, minimum or sum of the integers in each window; outside the input nothing counts.
+    """Maximum, minimum or sum of the integers in each window (of fix no sum); outside the input nothing counts.
 
     On bits, max is OR and min is AND. `sum` of bits, trits and codes is an Int. `smallest` (bool [C], or absent) marks
     channels of a max pool that take the minimum instead: what a pool before a falling step becomes behind it.
@@ -145,7 +146,8 @@ class Pool(Op):
             or (self.function == "max" and self.smallest.dtype == np.bool_ and self.smallest.shape == x.shape[:1]),
             "`smallest` is a bool for each channel of a max pool",
         )
-        expect(is_integer(x.dtype) and len(x.shape) >= 2, f"bit.pool needs integers [C, …], not {x}")
+        whole = is_integer(x.dtype) or (isinstance(x.dtype, Fix) and self.function != "sum")
+        expect(whole and len(x.shape) >= 2, f"bit.pool needs integers [C, …], not {x}")
         expect(self.function in ("max", "min", "sum"), f"no pool `{self.function}`")
         spatial = window_shape(x.shape[1:], self.kernel, self.strides, self.pads, self.dilations, self.ceil_mode)
         dtype = x.dtype

@@ -82,8 +82,8 @@ class Module:
 
     @property
     def level(self) -> str:
-        """`bit` once any op of the «bit» vocabulary is in it, else `nn`."""
-        return "bit" if any(op.opcode.startswith("bit.") for op in self.ops()) else "nn"
+        """`bit` once any op of the «bit» or «fix» vocabulary is in it, else `nn`."""
+        return "bit" if any(op.opcode.startswith(("bit.", "fix.")) for op in self.ops()) else "nn"
 
 
 def topological(roots: Iterable[Op]) -> tuple[Op, ...]:

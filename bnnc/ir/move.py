@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnnc.ir.op import Op, expect
-from bnnc.ir.types import Code, Int, TensorType, value_range
+from bnnc.ir.types import Code, Fix, Int, TensorType, value_range
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +143,8 @@ class Pad(Op):
         elif self.mode == "constant" and isinstance(dtype, Code):
             codes = [dtype.multiplier * c + dtype.offset for c in range(2**dtype.bits)]
             expect(self.value in codes, f"{self.value} is not a value of {dtype}")
+        elif self.mode == "constant" and isinstance(dtype, Fix):
+            expect(self.value == 0, f"{dtype} is padded with 0, not {self.value}")
         elif self.mode == "constant" and str(dtype) in ("bit", "trit"):
             allowed = (-1, 1) if str(dtype) == "bit" else (-1, 0, 1)
             expect(self.value in allowed, f"{self.value} is not a value of {dtype}")

@@ -101,6 +101,11 @@ def value_range(dtype: DType) -> tuple[int, int]:
     raise TypeError(f"{dtype} is not an integer dtype")
 
 
+def stored_range(dtype: DType) -> tuple[int, int]:
+    """Smallest and largest integer that stands in memory: value_range, or all of 32 bits for fix."""
+    return (-(2**31), 2**31 - 1) if isinstance(dtype, Fix) else value_range(dtype)
+
+
 def is_integer(dtype: DType) -> bool:
     """Whether every value of the dtype is an integer (bit, trit, code, int)."""
     return isinstance(dtype, Bit | Trit | Code | Int)

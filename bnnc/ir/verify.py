@@ -9,7 +9,7 @@ from bnnc.ir.module import Input, Module
 from bnnc.ir.nn import NN_OPS, ArgMax, Constant
 from bnnc.ir.op import Op, TypeRuleError
 from bnnc.ir.syntax import STORAGES
-from bnnc.ir.types import U8, Code, Int, is_integer, value_range
+from bnnc.ir.types import U8, Code, Fix, Int, is_integer, value_range
 from bnnc.ir.vocabulary import OPS
 
 EXACT_F32 = 2**24
@@ -79,11 +79,15 @@ def _faults(op: Op) -> list[str]:
                 lo, hi = value_range(operand.type.dtype)
                 if lo < -EXACT_F32 or hi > EXACT_F32:
                     found.append(f"its operand {operand.type} does not fit f32 exactly")
+            elif isinstance(operand.type.dtype, Fix):
+                found.append(f"its operand {operand.type} is not decoded")
     return found
 
 
 def _dtype_faults(op: Op) -> list[str]:
     dtype = op.type.dtype
+    if isinstance(dtype, Fix) and not (dtype.whole + dtype.fraction == 32 and 0 <= dtype.fraction <= 31):
+        return [f"{dtype} is no format of 32 bits"]
     if isinstance(dtype, Code) and not (1 <= dtype.bits <= 16 and dtype.multiplier != 0):
         return [f"{dtype} is no code"]
     if is_integer(dtype):

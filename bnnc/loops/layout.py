@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from bnnc.ir.types import F32, Bit, Code, DType, Trit, value_range
+from bnnc.ir.types import F32, Bit, Code, DType, Trit, stored_range, value_range
 from bnnc.loops import ir as loop
 
 WORD = 32
@@ -148,7 +148,7 @@ def element_of(dtype: DType) -> loop.Scalar:
     """f32, or the smallest of i8, i16, i32 whose signed range holds every value."""
     if isinstance(dtype, F32):
         return loop.F32
-    lo, hi = value_range(dtype)
+    lo, hi = stored_range(dtype)
     for scalar in (loop.I8, loop.I16):
         if -(1 << (scalar.bits - 1)) <= lo and hi < 1 << (scalar.bits - 1):
             return scalar

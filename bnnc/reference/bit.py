@@ -10,7 +10,7 @@ import numpy as np
 
 from bnnc.ir import bit
 from bnnc.ir.op import Op
-from bnnc.ir.types import DType, is_integer, value_range
+from bnnc.ir.types import F32, DType, stored_range
 from bnnc.reference.sums import conv_whole, matmul_whole
 from bnnc.reference.taps import taps
 
@@ -20,9 +20,9 @@ FEW_THRESHOLDS = 8
 
 def array_dtype(dtype: DType) -> np.dtype:
     """The numpy dtype in which the reference holds a tensor of `dtype`."""
-    if not is_integer(dtype):
+    if dtype == F32():
         return np.dtype(np.float32)
-    lo, hi = value_range(dtype)
+    lo, hi = stored_range(dtype)
     return np.dtype(np.int32 if lo >= -(2**31) and hi < 2**31 else np.int64)
 
 
@@ -79,7 +79,7 @@ def decode(op: bit.Decode, operands: Operands) -> np.ndarray:
 def pool(op: bit.Pool, operands: Operands) -> np.ndarray:
     x = operands[0]
     outputs, dtype = op.type.shape[1:], array_dtype(op.type.dtype)
-    lo, hi = value_range(op.type.dtype)
+    lo, hi = stored_range(op.type.dtype)
     start = {"max": lo, "min": hi, "sum": 0}[op.function]
     combine = {"max": np.maximum, "min": np.minimum, "sum": np.add}[op.function]
     result = np.full((x.shape[0], x.shape[1], *outputs), start, dtype)

@@ -9,12 +9,14 @@ import numpy as np
 
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
-from bnnc.reference import bit, move, nn, training
+from bnnc.ir.types import Fix
+from bnnc.reference import bit, fixed, move, nn, training
 from bnnc.reference.arrays import batch_size, check_inputs
 
 MEANINGS: dict[type[Op], Callable[[Any, Sequence[np.ndarray]], np.ndarray]] = {
     **nn.MEANINGS,
     **bit.MEANINGS,
+    **fixed.MEANINGS,
     **training.MEANINGS,
     **move.MEANINGS,
 }
@@ -93,6 +95,8 @@ def present(output: Output, parts: Sequence[np.ndarray]) -> np.ndarray:
     """The batch-first chunks of an output as the user gets them: joined, cast to `storage`, the batch on its axis."""
     empty = np.empty((0, *output.value.type.shape), bit.array_dtype(output.value.type.dtype))
     joined = np.concatenate(parts) if parts else empty
+    if isinstance(output.value.type.dtype, Fix):
+        joined = fixed.to_float(joined, output.value.type.dtype)
     with np.errstate(all="ignore"):
         stored = joined.astype(np.dtype(output.storage))
     return np.ascontiguousarray(np.moveaxis(stored, 0, output.batch_axis))

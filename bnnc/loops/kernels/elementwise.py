@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnnc.ir import bit, nn
+from bnnc.ir import bit, fixed, nn
 from bnnc.ir.location import Location
 from bnnc.ir.op import Op
 from bnnc.ir.types import F32, Bit, DType, is_integer, value_range
@@ -33,10 +33,13 @@ from bnnc.loops.ir import (
     vector_of,
     with_element,
 )
+from bnnc.loops.kernels.fixed import ELEMENTWISE as FIXED
+from bnnc.loops.kernels.fixed import value_of
 from bnnc.loops.kernels.functions import apply
 from bnnc.loops.layout import WORD, Elements, Layout, Packed, image_shape
 
-ELEMENTWISE = (nn.Map, nn.MultiThreshold, bit.Decode, bit.Step, bit.Add)
+ELEMENTWISE = (nn.Map, nn.MultiThreshold, bit.Decode, bit.Step, bit.Add, *FIXED)
+CONSTANTS = (nn.Constant, fixed.Constant)
 UNROLLED_STEPS = 8  # more thresholds than this become a loop, or a table where the domain is small
 LARGEST_TABLE = 1 << 16
 
@@ -67,7 +70,7 @@ def tree(root: Op, leaves: Mapping[Op, object]) -> tuple[Op, ...]:
     stack: list[tuple[Op, bool]] = [(root, False)]
     while stack:
         op, ready = stack.pop()
-        if op in order or op in leaves or isinstance(op, nn.Constant):
+        if op in order or op in leaves or isinstance(op, CONSTANTS):
             continue
         if ready:
             order[op] = None
@@ -180,7 +183,7 @@ class _Kernel:
         def operand(op: Op) -> Expression:
             if op in known:
                 return known[op]
-            if isinstance(op, nn.Constant):
+            if isinstance(op, CONSTANTS):
                 known[op] = self._constant(op, point)
             else:
                 known[op] = self.b.let(self._leaf(self.leaves[op], point))
@@ -207,6 +210,14 @@ class _Kernel:
                 return total
             case bit.Step():
                 return self._step(op, operand(op.x), point)
+            case _ if isinstance(op, FIXED):
+                number = self.order.index(op)
+                table = self._table(f"table{number}", op.values) if isinstance(op, fixed.Table) else None
+
+                def row(values: np.ndarray, name: str, element: loop.Scalar) -> Expression:
+                    return self._row(values, f"{name}_{number}", point, vector_of(element, point.lanes))
+
+                return value_of(self.b, op, tuple(operand(x) for x in op.operands), row, table)
         raise TypeError(f"{op.opcode} is not elementwise")
 
     def _real(self, value: Expression, op: Op) -> Expression:
@@ -252,17 +263,17 @@ class _Kernel:
         return total
 
     # -------------------------------------------------------------------------------------------- constants
-    def _constant(self, op: nn.Constant, point: _Point) -> Expression:
-        values = op.values
+    def _constant(self, op: nn.Constant | fixed.Constant, point: _Point) -> Expression:
+        values, element = op.values, loop.F32 if isinstance(op, nn.Constant) else I32
         if values.size == 1:
-            return constant(float(values.reshape(-1)[0]), vector_of(loop.F32, point.lanes))
+            return constant(values.reshape(-1)[0].item(), vector_of(element, point.lanes))
         if op not in self.constants:
             shape = (1,) * (self.rank - values.ndim) + values.shape
             channels, height, width = image_shape(shape)
             data = values.reshape(channels, height, width).transpose(1, 2, 0)
             buffer = constant_buffer(f"{self.name}_constant{len(self.constants)}", np.ascontiguousarray(data))
-            layout = Elements(channels, height, width, loop.F32)
-            self.constants[op] = Leaf(buffer, layout, F32(), values.shape)
+            layout = Elements(channels, height, width, element)
+            self.constants[op] = Leaf(buffer, layout, op.type.dtype, values.shape)
         leaf = self.constants[op]
         assert isinstance(leaf, Leaf)
         return self._leaf(leaf, point)
@@ -275,7 +286,9 @@ class _Kernel:
 
     # ------------------------------------------------------------------------------------------------ steps
     def _looked_up(self, op: Op) -> bool:
-        """Whether a step is read from a table with an entry for every integer of its domain."""
+        """Whether a step is read from a table with an entry for every integer of its domain, or a function from one."""
+        if isinstance(op, fixed.Table):
+            return True
         if not isinstance(op, bit.Step) or op.thresholds.shape[1] <= UNROLLED_STEPS or not is_integer(op.x.type.dtype):
             return False
         lo, hi = value_range(op.x.type.dtype)

@@ -25,6 +25,7 @@ from bnnc.loops.ir import (
     Expression,
     Fma,
     Function,
+    Scalar,
     Variable,
     constant,
     constant_buffer,
@@ -67,7 +68,7 @@ def lane_conv(
 ) -> Function:
     """A function (x, y): the convolution of `image` with weights [O, C/groups, KH, KW], then the epilogue.
 
-    Integer elements: weights int8 or int16, sums int32. F32: weights float32, each product joined by an fma, the bias
+    Integer elements: weights int8 or int16, sums int32; weights int32, sums int64, bias int64. F32: weights float32, each product joined by an fma, the bias
     [O] added last. Outside the image x counts as `pad_value`; where the halo holds another value, constant tables put
     it right (integers only). Raises TypeRuleError when sizes do not fit.
     """
@@ -75,19 +76,20 @@ def lane_conv(
     expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
     expect(weights.shape[2:] == window.kernel, f"weights {list(weights.shape)} are not for a window {window.kernel}")
     expect((weights.dtype == np.float32) == is_float, f"weights {weights.dtype} do not fit {image.element}")
+    is_wide = weights.dtype == np.int32
     height, width = window.output(image.height, image.width)
     outputs, inputs = weights.shape[:2]
     # With groups, a vector of outputs must read the same channels in all lanes, or (depthwise) its own lanes' channels.
     own = groups > 1 and inputs == 1 and outputs == groups
-    lanes = machine.lanes
+    lanes = max(1, machine.lanes // 2) if is_wide else machine.lanes
     while groups > 1 and (outputs if own else outputs // groups) % lanes:
         lanes //= 2
     plan = make_plan(machine, outputs, height, width, epilogue.packed, lanes=lanes, apart=own, widest=2)
     borders = no_borders(height, width)
-    element = F32 if is_float else I32
+    element = F32 if is_float else I64 if is_wide else I32
     base: np.ndarray | None
-    if is_float:
-        expect(not any(window.pads) or pad_value == image.halo.value == 0, "floats are padded with zeros")
+    if is_float or is_wide:
+        expect(not any(window.pads) or pad_value == image.halo.value == 0, "wide numbers are padded with zeros")
         base = None if bias is None else np.pad(bias, (0, plan.channels - outputs))[None]
     else:
         expect(bias is None, "an integer convolution has no bias")
@@ -99,7 +101,7 @@ def lane_conv(
     b = Builder(name, comment=f"{outputs} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
     x = b.parameter("x", image.element, image.length)
     epilogue.declare(b, plan, Sums(name, base, 1, borders, element))
-    in_pairs = image.element in (I8, I16) and not own and lanes > 1 and _run(image, window, inputs, groups) > 1
+    in_pairs = image.element in (I8, I16) and not is_wide and not own and lanes > 1 and _run(image, window, inputs, groups) > 1
     starts = None
     if groups > 1 and not own:
         first = np.minimum(np.arange(plan.vectors) * lanes, outputs - 1) // (outputs // groups) * inputs
@@ -119,7 +121,7 @@ def lane_conv(
         packed = np.ascontiguousarray(_blocks(weights, plan, part).transpose(order))
         comment = "[block][channel, kernel row, kernel column in the order of the loops][vector][lane]"
         buffer = constant_buffer(_weights(name, number), packed, comment)
-        kernel = _Kernel(b, x, image, window, part, buffer, inputs, starts, own)
+        kernel = _Kernel(b, x, image, window, part, buffer, inputs, starts, own, element)
         with tile_loop(b, plan, part) as tile:
             epilogue.finish(b, tile, kernel.accumulate(tile))
     return b.function()
@@ -157,10 +159,11 @@ class _Kernel:
         channels: int,
         starts: Buffer | None,
         own: bool,
+        element: Scalar,
     ) -> None:
         self.b, self.x, self.image, self.window, self.part = b, x, image, window, part
         self.weights, self.channels, self.starts, self.own = weights, channels, starts, own
-        self.element = F32 if image.element == F32 else I32
+        self.element = element
 
     def accumulate(self, tile: Tile) -> list[list[Expression]]:
         """The code that multiplies and adds; gives the sum of every pixel and vector of the tile."""

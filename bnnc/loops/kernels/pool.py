@@ -20,6 +20,7 @@ from bnnc.loops.ir import (
     Expression,
     Function,
     Operand,
+    Scalar,
     Type,
     Variable,
     binary,
@@ -133,6 +134,8 @@ def pool(
     count_include_pad: bool = False,
     smallest: np.ndarray | None = None,
     ends: tuple[int, int] | None = None,
+    wide: Scalar | None = None,
+    ending: Callable[[Builder, Expression], Expression] | None = None,
 ) -> Function:
     """NAME(source, target): a pool over (height, width) windows; pads are (top, left, bottom, right).
 
@@ -140,7 +143,8 @@ def pool(
     (`max` is OR, `min` AND). Bool `smallest` [C] marks channels of a max pool, not of f32, that take the minimum. The
     output sizes are those of `target`, so `ceil_mode` is decided there. Taps in the padding, halo or not, are skipped.
     `ends` are the lowest and highest value of the integers: what a maximum or minimum starts from, and what a window of
-    padding alone gives; without them, those of the element. Raises ValueError for anything else.
+    padding alone gives; without them, those of the element. `wide` is the element in which integers are added up, if
+    not the wider one; `ending` is what becomes of a finished sum. Raises ValueError for anything else.
     """
     axes = tuple(
         _Axis(size, outputs, kernel[a], strides[a], pads[a], pads[a + 2], dilations[a])
@@ -154,7 +158,7 @@ def pool(
     if isinstance(source, Packed) and isinstance(target, Packed):
         body = _bits(b, name, function, source, target, smallest, (x, y), axes)
     elif isinstance(source, Elements) and isinstance(target, Elements):
-        body = _elements(b, name, function, source, target, (x, y), axes, ends, smallest)
+        body = _elements(b, name, function, source, target, (x, y), axes, ends, smallest, wide, ending)
     else:
         raise ValueError(f"no {function} pool of {source} to {target}")
     _windows(b, axes, count_include_pad, lambda window: body(window, lanes))
@@ -212,6 +216,8 @@ def _elements(
     axes: Sequence[_Axis],
     ends: tuple[int, int] | None,
     smallest: np.ndarray | None,
+    wider: Scalar | None,
+    ending: Callable[[Builder, Expression], Expression] | None,
 ) -> Body:
     """Channels that take the minimum flip all bits before and after: that turns the order of integers round."""
     real = source.element.is_float
@@ -222,7 +228,7 @@ def _elements(
         or (mixed and (real or function != "max"))
     ):
         raise ValueError(f"no {function} pool of {source.element} to {target.element}")
-    wide = max((source.element, target.element), key=lambda element: element.bits)
+    wide = wider or max((source.element, target.element), key=lambda element: element.bits)
     low, high = ends or (-(1 << (wide.bits - 1)), (1 << (wide.bits - 1)) - 1)
     flips = starts = None
     if mixed and smallest is not None:
@@ -254,6 +260,8 @@ def _elements(
             result: Expression = total if flip is None else total ^ flip
             if function == "average":
                 result = total / splat(window.count, total.type)
+            if ending is not None:
+                result = ending(b, result)
             b.store(y, place + channel, converted(result, target.element))
 
     return body

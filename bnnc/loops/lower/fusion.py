@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bnnc.ir import bit, move, nn
+from bnnc.ir import bit, fixed, move, nn
 from bnnc.ir.module import Module
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, Trit
@@ -49,9 +49,9 @@ def flattened(module: Module) -> dict[Op, Op]:
     """Dense layers that read a flattened image: layer -> the image. They become convolutions with its full size."""
     found: dict[Op, Op] = {}
     for op in module.ops():
-        if isinstance(op, bit.Dense | nn.Dense) and isinstance(op.x, move.Reshape) and len(op.x.type.shape) == 1:
+        if isinstance(op, bit.Dense | fixed.Dense | nn.Dense) and isinstance(op.x, move.Reshape) and len(op.x.type.shape) == 1:
             image = op.x.x
-            if len(image.type.shape) in (2, 3) and (isinstance(op, nn.Dense) or _fills_words(image)):
+            if len(image.type.shape) in (2, 3) and (not isinstance(op, bit.Dense) or _fills_words(image)):
                 found[op] = image
     return found
 

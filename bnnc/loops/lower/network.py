@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnnc.diagnostics import BnncError, error
-from bnnc.ir import bit, move, nn
+from bnnc.ir import bit, fixed, move, nn
 from bnnc.ir.location import Location
-from bnnc.ir.module import Input, Module
+from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild
-from bnnc.ir.types import Code, Int, is_integer, value_range
+from bnnc.ir.types import Code, Fix, Int, is_integer, value_range
 from bnnc.loops import ir as loop
 from bnnc.loops.builder import Builder, at
 from bnnc.loops.ir import Buffer, Function, Program
 from bnnc.loops.kernels.copies import copy_in, copy_out
-from bnnc.loops.kernels.elementwise import ELEMENTWISE, elementwise, tree
+from bnnc.loops.kernels.elementwise import CONSTANTS, ELEMENTWISE, elementwise, tree
 from bnnc.loops.kernels.halo import fill_halo
 from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape, natural
 from bnnc.loops.lower.fusion import flattened, fused_steps, inlined
@@ -85,9 +85,11 @@ def input_scalar(op: Input) -> loop.Scalar:
     return loop.I8 if fits else loop.I32
 
 
-def output_scalar(storage: str) -> loop.Scalar:
-    """The element type of the user's array for an output."""
-    return STORAGE_OF.get(storage, loop.F32)
+def output_scalar(output: Output) -> loop.Scalar:
+    """The element type of the user's array for an output: fixed-point numbers are given as they are, q of q * 2^-f."""
+    if isinstance(output.value.type.dtype, Fix):
+        return loop.I32
+    return STORAGE_OF.get(output.storage, loop.F32)
 
 
 class Network:
@@ -108,19 +110,20 @@ class Network:
             for op in module.inputs
         )
         self._outputs = tuple(
-            Buffer(f"out_{identifier(o.name)}", output_scalar(o.storage), o.value.type.size, "parameter", "write")
+            Buffer(f"out_{identifier(o.name)}", output_scalar(o), o.value.type.size, "parameter", "write")
             for o in module.outputs
         )
 
     # ------------------------------------------------------------------------------------------------- walking
     def finish(self) -> Lowered:
         """Lower every op and plan the memory."""
+        from bnnc.loops.lower import fixed as streams
         from bnnc.loops.lower import layers, movement, reductions
 
-        families = (layers.lower, movement.lower, reductions.lower)
+        families = (layers.lower, streams.lower, movement.lower, reductions.lower)
         fused = set(self.steps.values())
         for op in self.module.ops():
-            if isinstance(op, nn.Constant) or op in self.inside or op in fused or self._only_flattens(op):
+            if isinstance(op, CONSTANTS) or op in self.inside or op in fused or self._only_flattens(op):
                 continue
             if isinstance(op, Input):
                 self._read_input(op)
@@ -182,7 +185,7 @@ class Network:
         """The halo that the padded layers reading op want; the value is that of the first of them."""
         sides, value = [0, 0, 0, 0], None
         for reader in self._layers_reading(op):
-            if isinstance(reader, bit.Conv | nn.Conv) and any(reader.pads):
+            if isinstance(reader, bit.Conv | fixed.Conv | nn.Conv) and any(reader.pads):
                 pads = window_pads(reader.pads)
                 sides = [max(a, b) for a, b in zip(sides, pads, strict=True)]
                 if value is None:
@@ -199,7 +202,7 @@ class Network:
 
     def place(self, op: Op) -> Place:
         """Where the value of op lies (constants are given a place when first asked for)."""
-        if op not in self.places and isinstance(op, nn.Constant):
+        if op not in self.places and isinstance(op, CONSTANTS):
             layout = elements(op.type.dtype, op.type.shape)
             data = np.moveaxis(op.values.reshape(layout.channels, layout.height, layout.width), 0, -1)
             buffer = loop.constant_buffer(self.name("constant", ""), np.ascontiguousarray(data))
@@ -229,7 +232,7 @@ class Network:
         leaves: dict[Op, Layout] = {}
         for inner in tree(op, dict.fromkeys(self._stored_below(op))):
             for x in inner.operands:
-                if not isinstance(x, nn.Constant) and x not in self.inside:
+                if not isinstance(x, CONSTANTS) and x not in self.inside:
                     leaves[x] = self.place(x).layout
         layout = natural(op.type.dtype, op.type.shape, self.halo(op))
         name = self.name(op.opcode.split(".")[-1], op.loc.name)
@@ -246,7 +249,7 @@ class Network:
                     if x not in seen:
                         seen.add(x)
                         stack.append(x)
-                elif not isinstance(x, nn.Constant):
+                elif not isinstance(x, CONSTANTS):
                     found.add(x)
         return found
 

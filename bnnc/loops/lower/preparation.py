@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bnnc.ir import bit, move, nn
+from bnnc.ir import bit, fixed, move, nn
 from bnnc.ir.op import Op
 from bnnc.ir.types import is_integer
 from bnnc.passes.canonical import batch_norm_as_maps
@@ -12,7 +12,7 @@ from bnnc.passes.canonical import batch_norm_as_maps
 
 def prepared(op: Op) -> Op:
     """Float ops that are no map take f32 (integers are decoded); batch norms are maps, many dense rows a product."""
-    if isinstance(op, nn.Map) and len(op.type.shape) > 3:
+    if isinstance(op, nn.Map | fixed.Add | fixed.Mul) and len(op.type.shape) > 3:
         return op.with_operands(lambda x: _spread(x, op.type.shape))
     if not op.opcode.startswith("nn.") or isinstance(op, nn.Map | nn.ArgMax | nn.MultiThreshold):
         return op
@@ -46,4 +46,6 @@ def _spread(x: Op, shape: tuple[int, ...]) -> Op:
     full = (*aligned[:2], *shape[2:])
     if isinstance(x, nn.Constant):
         return nn.Constant(np.broadcast_to(x.values.reshape(aligned), full), loc=x.loc)
+    if isinstance(x, fixed.Constant):
+        return fixed.Constant(np.broadcast_to(x.values.reshape(aligned), full), x.dtype, loc=x.loc)
     return move.Expand(x, full, loc=x.loc)

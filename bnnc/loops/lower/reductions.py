@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bnnc.ir import bit, nn
 from bnnc.ir.op import Op
-from bnnc.ir.types import Bit, value_range
+from bnnc.ir.types import Bit, stored_range
 from bnnc.loops.kernels.argmax import argmax
 from bnnc.loops.kernels.matmul import matmul
 from bnnc.loops.kernels.pool import pool
@@ -76,7 +76,7 @@ def _pool(network: Network, op: bit.Pool | nn.Pool) -> None:
         return
     place = network.plain(op.x)
     target = elements(dtype, op.type.shape)
-    ends, smallest = (value_range(dtype), op.smallest) if isinstance(op, bit.Pool) else (None, None)
+    ends, smallest = (stored_range(dtype), op.smallest) if isinstance(op, bit.Pool) else (None, None)
     include = isinstance(op, nn.Pool) and op.count_include_pad
     function = pool(
         name, op.loc, op.function, place.layout, target, kernel, strides, pads, dilations, network.machine.lanes,
