@@ -201,7 +201,7 @@ class Config:
     max_flash: int | None = _setting(None, read_size, "fail when the weights need more memory than this")
     strict_range: bool = _setting(False, read_flag, "make a possible saturation an error")
     check: int | None = _setting(None, read_check, "how many inputs to check: auto, a number or false")
-    data: str = _setting("", str, "a data set: mnist, fashion-mnist or cifar-10", "-")
+    data: str = _setting("", str, "a data set: mnist, cifar-10, prototypes, folder:PATH … (docs/data.md)", "-")
     data_dir: str = _setting("", str, "the folder that data sets lie in", "BNNC_DATA")
     split: str = _setting("test", choice("test", "train"), "which part of the data set")
     fail_under: float | None = _setting(None, read_fraction, "fail when the accuracy is lower")

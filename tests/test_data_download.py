@@ -283,3 +283,27 @@ def test_every_file_is_published_at_two_places_at_least() -> None:
         assert len(mirrors.addresses) >= 2, name
         assert all(address.startswith("http") and not address.endswith("/") for address in mirrors.addresses)
         assert set(mirrors.files) == {"train", "test"}
+
+
+def test_the_command_line_shows_what_it_fetches(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = fetch(server, "good").mirrors["mnist"].files
+    monkeypatch.setitem(MIRRORS, "mnist", Mirrors((f"{server}/good",), files))
+    monkeypatch.setenv("CI", "")
+    command = ("run", MODEL, "--data", "mnist")
+    plain = bnnc(*command, "--color", "never")
+    assert plain.code == 0
+    assert "fetching t10k-images-idx3-ubyte.gz (0.3 MB)" in plain.err
+    assert "of 400, mnist test)" in plain.out
+    assert "fetching" not in bnnc(*command).err
+    for where, shown in (("bars", ("--color", "always")), ("quiet", ("-q",))):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(Path.cwd() / where))
+        done = bnnc(*command, *shown)
+        assert done.code == 0
+        assert ("━" in done.err) == (where == "bars")
+        assert ("fetching" in done.err) == (where == "bars")
+
+
+def test_made_up_data_that_does_not_fit_the_network() -> None:
+    done = bnnc("run", MODEL, "--data", "prototypes:bits=784", "--json")
+    assert (done.code, done.codes) == (1, ["B0502"])
+    assert "bit[784]" in done.json["diagnostics"][0]["message"]

@@ -175,7 +175,7 @@ def _images(found: Model, chosen: Config, console: Console) -> Iterator[Piece]:
     from bnnc.cli import work
     from bnnc.data.feed import from_images
 
-    source = work.dataset(chosen)
+    source = work.dataset(chosen, console)
     say = work.say_once(console)
     for images, labels in source.batches(BATCH):
         yield Piece(from_images(images, found.module, f"data set `{source.name}`", say), labels)

@@ -129,7 +129,7 @@ Data = Annotated[
     str | None,
     _flag(
         "--data",
-        help="A data set: mnist, fashion-mnist or cifar-10.",
+        help="A data set: mnist, prototypes, folder:PATH, … (docs/data.md).",
         metavar="NAME",
         autocompletion=completion.data_sets,
         rich_help_panel=RUN,

@@ -178,7 +178,7 @@ def _run_dataset(network: Network, found: Model, chosen: Config, console: Consol
     from bnnc.data.feed import from_images
     from bnnc.diagnostics import Exit, error
 
-    source = work.dataset(chosen)
+    source = work.dataset(chosen, console)
     say = work.say_once(console)
     right = seen = 0
     started = time.perf_counter()

@@ -138,8 +138,10 @@ def file_inputs(path: str, model: Model, console: Console) -> dict[str, np.ndarr
     return inputs
 
 
-def dataset(chosen: config.Config) -> Dataset:
-    """The data set that `--data` names. Raises BnncError."""
+def dataset(chosen: config.Config, console: Console) -> Dataset:
+    """The part of the data set that `--data` and `--split` name, fetched if need be. Raises BnncError."""
+    from bnnc.cli.fetching import fetching
     from bnnc.data.registry import find
 
-    return find(chosen.data, chosen.split, chosen.data_dir or None)
+    with fetching(console) as fetch:
+        return find(chosen.data, chosen.split, chosen.data_dir or None, fetch=fetch)
