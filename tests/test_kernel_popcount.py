@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnc.backends.llvm.host import native_machine
-from bnnc.loops.ir import I32, Function
+from bnnc.loops.ir import I32, Function, Program
 from bnnc.loops.kernels.epilogue import StepToPlanes, StoreSums
 from bnnc.loops.kernels.popcount import popcount_conv
 from bnnc.loops.kernels.tiling import Window
@@ -178,3 +178,30 @@ def test_groups_of_whole_words(planes: tuple[int, ...], channels: int, outputs: 
     case = Case(planes, channels, outputs, (4, 5), Window((3, 3), pads=(1, 1, 1, 1)), groups, 0, "bit", 7, Halo())
     check_sums(case, native_machine(), run_native)
     check_step(case, MACHINES[4], run_native, BIT, 1)
+
+
+@pytest.mark.parametrize("planes", [BIT, TRIT])
+@pytest.mark.parametrize("lanes", [4, 8])
+@pytest.mark.parametrize("where", [[0], [70], [150], [40, 100], [0, 150]])
+def test_few_zeros_cost_a_mask_only_in_their_blocks(planes: tuple[int, ...], lanes: int, where: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    window, image = Window((3, 3)), Packed(40, 4, 4, planes)
+    output = Elements(152, 2, 2, I32)
+    x = values_of(planes, (40, 4, 4), rng)
+    signs = weights_of("bit", (152, 40, 3, 3), rng)
+    weights = signs.copy()
+    weights[where, 3, 1, 1] = 0
+    functions = [
+        popcount_conv("conv", image, w, window, StoreSums(output), MACHINES[lanes])
+        for w in (weights, signs, np.where(np.arange(152)[:, None, None, None] % 2, signs, 0))
+    ]
+    few, none, many = (constant_bytes(function) for function in functions)
+    assert none < few <= many
+    if len(where) == 1:
+        assert few < none * 1.5
+    assert np.array_equal(take(output, run_native(functions[0], [put(image, x)])), convolve(x, weights, window, 1, 0))
+
+
+def constant_bytes(function: Function) -> int:
+    entry = Program("net", (function,), function, (), (), 0)
+    return sum(buffer.bytes for buffer in entry.constants() if "weights" in buffer.name)

@@ -93,6 +93,11 @@ class Form:
         """Popcounts for one word and output: the cost, to choose between kernels."""
         return sum(len(step.terms) for step in self.passes)
 
+    def alike(self, other: Form) -> Form | None:
+        """`other`, if it is cheaper and outputs can be made of its counts in the same way; else None."""
+        same = (other.scale, other.halo_value, other.sign_bits) == (self.scale, self.halo_value, self.sign_bits)
+        return other if same and other.weight_planes < self.weight_planes else None
+
     def pack(self, weights: np.ndarray) -> np.ndarray:
         """uint8 [planes, …] of integer weights; 0 weights of unmasked forms (spare channels) are 0 in all planes."""
         if self.weights:

@@ -7,6 +7,8 @@ one pixel, or of the whole image when it follows one.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from bnnc.ir.location import UNKNOWN, Location
@@ -100,13 +102,32 @@ def popcount_conv(
     x = b.parameter("x", I32, image.length)
     epilogue.declare(b, plan, sums)
     comment = "[block][kernel row][kernel column][word][plane][vector][lane]"
-    for number, part in enumerate(plan.parts):
-        packed = windows.pack(form, part)
+    for number, (part, own) in enumerate(_parts(plan, windows, image.planes, form)):
+        packed = windows.pack(own, part)
         buffer = constant_buffer(f"{name}_weights" + (f"_{number}" if number else ""), packed, comment)
-        kernel = _Kernel(b, x, image, window, form, part, buffer, windows)
+        kernel = _Kernel(b, x, image, window, own, part, buffer, windows)
         with tile_loop(b, plan, part) as tile:
             epilogue.finish(b, tile, kernel.accumulate(tile))
     return b.function()
+
+
+def _parts(plan: Plan, windows: _ChannelWindows, planes: tuple[int, ...], form: Form) -> list[tuple[Part, Form]]:
+    """The parts of a plan, each with its form: a few zeros cost a mask plane only in the blocks that have them.
+
+    A part is cut around the blocks from the first to the last that need `form`; the others take the cheaper one, if
+    what the counts make of it is the same.
+    """
+    found = []
+    for part in plan.parts:
+        needs = [form.alike(windows.form(planes, part, block)) is None for block in range(part.blocks)]
+        first = needs.index(True) if any(needs) else part.blocks
+        last = part.blocks - needs[::-1].index(True) if any(needs) else part.blocks
+        for start, stop in ((0, first), (first, last), (last, part.blocks)):
+            if start < stop:
+                piece = replace(part, first=part.first + start * part.vectors, blocks=stop - start)
+                own = form if start == first else form.alike(windows.form(planes, part, start))
+                found.append((piece, own or form))
+    return found
 
 
 class _ChannelWindows:
@@ -140,6 +161,13 @@ class _ChannelWindows:
     def shared(self) -> bool:
         """Whether all vectors read the same words."""
         return not self.start.any()
+
+    def form(self, planes: tuple[int, ...], part: Part, block: int) -> Form:
+        """The cheapest form for one block of a part."""
+        size = part.vectors * (len(self.weights) // len(self.start))
+        first = part.first * (len(self.weights) // len(self.start)) + block * size
+        rows = slice(first, first + size)
+        return choose_form(planes, self.weights[rows], self.real[rows], self.shared)
 
     def pack(self, form: Form, part: Part) -> np.ndarray:
         """uint32 [blocks, KH, KW, words, planes, channels of a block]."""
