@@ -306,7 +306,7 @@ TRAINING_OPS: tuple[type[Op], ...] = (
     Total,
 )
 
-# Purposes of random numbers: the second argument of draw.
+# Purposes of random numbers: the second argument of draw. Those from 16 on are of made-up data (data/draws.py).
 INIT, CLASSIFIER, PERMUTATION, TIE, REINFORCE, ENCODER = range(6)
 
 _GOLDEN = 0x9E3779B97F4A7C15
