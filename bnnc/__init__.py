@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bnnc.api import check, compile, emit, load, run
+    from bnnc.api import check, compile, emit, load, run, train
 
-__all__ = ["check", "compile", "emit", "load", "run"]
+__all__ = ["check", "compile", "emit", "load", "run", "train"]
 __version__ = "0.1.0"
 
 

@@ -7,20 +7,28 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bnnc import checking, registry
 from bnnc.checking import Inputs, Runs, Verdict
 from bnnc.config import Pixels, suggestion, usage
+from bnnc.data.registry import both
+from bnnc.data.split import Pair
 from bnnc.diagnostics import BnncError, Exit, error
 from bnnc.ir.module import Module
 from bnnc.passes import pipelines
 from bnnc.passes.manager import Observer
 from bnnc.protocols import Artifact, Backend, ImportOptions, Loops
 from bnnc.reference.arrays import check_inputs
+from bnnc.train.engine import Plans
+
+if TYPE_CHECKING:
+    from bnnc.train.loop import Machinery, Training
+    from bnnc.train.plan import TrainingPlan
 
 
 def load(
@@ -246,3 +254,78 @@ def check(
     pieces = given or checking.seeded_pieces(module, count, seed)
     runs = expected if expected is None or callable(expected) else checking.recorded(module, expected)
     return checking.compare(module, network.run, pieces, runs)
+
+
+def load_plan(path: str | Path) -> TrainingPlan:
+    """What the net in a `.bnn` file asks to be trained. Raises BnncError: B0407, B0530 for other files, B02xx."""
+    path = Path(path)
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob("*.bnn")] if path.parent.is_dir() else []
+        raise error("B0407", f"`{path}` does not exist", helps=suggestion(path.name, siblings))
+    reader = registry.frontend(_frontend_of(path))
+    if not isinstance(reader, Plans):
+        raise error(
+            "B0530",
+            f"`{path.name}` cannot be trained: that is said in a `.bnn` file, with a `train` block",
+            helps=("bnnc new NAME writes one to start from",),
+        )
+    return reader.plan(path)
+
+
+def machinery(on: str = "llvm", *, threads: int = 1, machine: str = "native") -> Machinery:
+    """Who executes a training run. Raises BnncError B0601 for an unknown target, B0537 for one that cannot train."""
+    from bnnc.train.engine import Trains
+    from bnnc.train.interpreted import ReferenceEngine
+    from bnnc.train.loop import Machinery
+
+    if on == "reference":
+        return Machinery(ReferenceEngine, checking.judge)
+    backend = registry.backend(on)
+    if not isinstance(backend, Trains):
+        raise error(
+            "B0537",
+            f"target `{on}` cannot train in this process",
+            helps=("--on llvm, or --on reference",),
+            exit_code=Exit.USAGE,
+        )
+    options = backend_options(backend, {}, threads=threads, machine=machine)
+
+    def run(module: Module) -> Runs:
+        # An encoder that only moves elements is no work for a compiler.
+        return network(module, on, {}, threads=threads).run if module.level == "bit" else checking.judge(module)
+
+    return Machinery(lambda step: backend.engine(step, options), run)
+
+
+def training(
+    net: TrainingPlan | str | Path,
+    data: Pair | str,
+    *,
+    seed: int = 0,
+    on: str = "llvm",
+    threads: int = 1,
+    machine: str = "native",
+    validation: float | Fraction | None = None,
+    data_dir: str | Path | None = None,
+) -> Training:
+    """A training run, ready to go: the net in a `.bnn` file (or its plan) on a data set (or its two parts).
+
+    validation: the part of the training set that is kept apart to choose the best epoch. What is made depends on net,
+    data, seed, epochs and validation alone, not on `on`, `threads` and `machine`.
+    Raises BnncError for a net that no rule can train, data that do not fit, a target that cannot train.
+    """
+    from bnnc.train.loop import Training
+
+    plan = load_plan(net) if isinstance(net, str | Path) else net
+    pair = both(data, data_dir) if isinstance(data, str) else data
+    share = None if validation is None else Fraction(str(validation))
+    return Training(plan, pair, machinery(on, threads=threads, machine=machine), seed=seed, validation=share)
+
+
+def train(net: TrainingPlan | str | Path, data: Pair | str, *, epochs: int | None = None, **options: Any) -> Training:
+    """Train a net to the end: the run, with the trained network as its `module()`, the `.bnnm` file as `result()`, and
+    the accuracies of every epoch as `history`. epochs: instead of the net's own number. options: as for `training`."""
+    run = training(net, data, **options)
+    for _ in run.epochs(epochs or run.plan.settings.epochs):
+        pass
+    return run

@@ -180,7 +180,7 @@ def test_a_picture_of_another_size_says_what_was_expected(tmp_path: Path) -> Non
 
 def test_a_picture_for_two_inputs_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "x.png", "L")
-    with pytest.raises(BnncError, match="B0505"):
+    with pytest.raises(BnncError, match="B0521"):
         feed.from_file(tmp_path / "x.png", network((1, 4, 5), (1, 4, 5)))
 
 

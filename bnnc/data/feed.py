@@ -22,12 +22,12 @@ def silent(_: str) -> None:
 
 
 def image_input(module: Module) -> Input:
-    """The one input that images go to. Raises BnncError B0505 when the network has several inputs."""
+    """The one input that images go to. Raises BnncError B0521 when the network has several inputs."""
     if len(module.inputs) == 1:
         return module.inputs[0]
     names = ", ".join(f"`{op.name}`" for op in module.inputs)
     raise error(
-        "B0505",
+        "B0521",
         f"images go to a network with one input, and this one has {len(module.inputs)}: {names}",
         helps=("give all of them in one file: --input arrays.npz",),
     )
@@ -119,7 +119,7 @@ def _batched(inputs: dict[str, np.ndarray], module: Module) -> dict[str, np.ndar
 
 
 def from_picture(path: Path, module: Module, say: Say = silent) -> dict[str, np.ndarray]:
-    """A picture as a batch of one, converted to the channels of the input. Raises BnncError B0502, B0505, B0506."""
+    """A picture as a batch of one, converted to the channels of the input. Raises BnncError B0502, B0521, B0506."""
     from PIL import Image, UnidentifiedImageError
 
     op = image_input(module)

@@ -15,7 +15,9 @@ import numpy as np
 from bnnc.diagnostics import BnncError, error
 from bnnc.ir import store
 from bnnc.ir.module import Module
+from bnnc.ir.types import TensorType, value_range
 from bnnc.train.plan import TrainingPlan
+from bnnc.train.state import kept, storage
 
 FORMAT = 1
 FACTS = "training.json"
@@ -35,7 +37,8 @@ class EpochCounts:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run after so many complete epochs. `best_epoch` counts from 1; its state is kept only with validation."""
+    """A run after so many complete epochs. States lack the signs of the weights. `best_epoch` counts from 1; without
+    validation it is 0, and `best` empty."""
 
     state: Mapping[str, np.ndarray]
     history: tuple[EpochCounts, ...] = ()
@@ -78,12 +81,11 @@ def dumps(
     text = json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False) + "\n"
     extra: dict[str, bytes | np.ndarray] = {FACTS: text.encode()}
     for prefix, arrays in ((STATE, state), (BEST, best or {}), ("code.", codes)):
-        # The signs of hidden weights are not kept twice.
-        extra.update({prefix + name: array for name, array in arrays.items() if not name.startswith("weights_")})
+        extra.update({prefix + name: arrays[name] for name in kept(arrays)})
     return store.dumps(module, extra)
 
 
-def loads(data: bytes, file: str, wanted: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], Snapshot]:
+def loads(data: bytes, file: str, wanted: Mapping[str, TensorType]) -> tuple[dict[str, Any], Snapshot]:
     """The facts and the run in a checkpoint, whose state must have the tensors of `wanted`.
 
     Raises BnncError: B0420 to B0423 for a damaged file, B0535 for one that is no checkpoint of such a training.
@@ -106,19 +108,17 @@ def loads(data: bytes, file: str, wanted: Mapping[str, np.ndarray]) -> tuple[dic
 
 
 def _state(
-    extra: Mapping[str, bytes | np.ndarray], prefix: str, wanted: Mapping[str, np.ndarray], file: str
+    extra: Mapping[str, bytes | np.ndarray], prefix: str, wanted: Mapping[str, TensorType], file: str
 ) -> dict[str, np.ndarray]:
     state: dict[str, np.ndarray] = {}
-    for name, like in wanted.items():
-        if name.startswith("weights_"):
-            continue
-        array = extra.get(prefix + name)
-        if not isinstance(array, np.ndarray) or array.shape != like.shape or array.dtype != like.dtype:
-            raise _unfit(file, f"its `{name}` is not {like.dtype}{list(like.shape)}")
+    for name in kept(wanted):
+        array, like = extra.get(prefix + name), wanted[name]
+        if not isinstance(array, np.ndarray) or array.shape != like.shape or array.dtype.name != storage(like.dtype):
+            raise _unfit(file, f"its `{name}` is not {like}")
+        lo, hi = value_range(like.dtype)
+        if array.min() < lo or array.max() > hi:
+            raise _unfit(file, f"its `{name}` holds values outside {like.dtype}")
         state[name] = array
-    for name in wanted:
-        if name.startswith("weights_"):
-            state[name] = np.where(state["hidden_" + name.removeprefix("weights_")] >= 0, 1, -1).astype(np.int8)
     return state
 
 

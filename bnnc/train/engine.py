@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from bnnc.ir.module import Module
+from bnnc.train.plan import TrainingPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,4 +80,13 @@ class Trains(Protocol):
     def engine(self, step: Step, options: Any) -> Engine:
         """An engine with the initial state loaded. Raises BnncError B0615 for a step it cannot execute, or B0603 to
         B0611 where its tools are missing. `options` are the backend's own (threads and machine among them)."""
+        ...
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """What a frontend may also be: one whose files say what is to be trained."""
+
+    def plan(self, path: Path) -> TrainingPlan:
+        """What the net in a file asks to be trained. Raises BnncError."""
         ...

@@ -24,6 +24,7 @@ from bnnc.train.engine import Engine, Samples, Step
 from bnnc.train.export import network
 from bnnc.train.plan import TrainingPlan
 from bnnc.train.shifts import shifted
+from bnnc.train.state import completed, kept, signs_of
 
 PATIENCE = 15
 """With validation, training ends after so many epochs without a better one."""
@@ -98,7 +99,7 @@ class Training:
         self._load(data, machinery)
         self.step, self.design = rules.build(plan, self._encoding.row, seed)
         self._engine = machinery.engine(self.step)
-        self._last = Snapshot(dict(self.step.state))
+        self._last = Snapshot({name: self.step.state[name] for name in kept(self.step.state)})
 
     def _load(self, data: Pair, machinery: Machinery) -> None:
         plan = self.plan
@@ -141,7 +142,7 @@ class Training:
 
         An exception (an interrupt, for example) leaves the run as it was after the last complete epoch.
         """
-        self._engine.load_state(self._last.state)
+        self._engine.load_state(completed(self._last.state))
         while self.epochs_done < until and not self._stalled():
             number = self.epochs_done
             started = time.perf_counter()
@@ -157,7 +158,7 @@ class Training:
 
     def _after(self, engine: Engine) -> Snapshot:
         """The run after one more epoch."""
-        state = engine.state()
+        state = engine.state(kept(self.step.state))
         wrong, total, flips = (int(n) for n in state["last"])
         test = engine.evaluate(self._sets.test)
         last = self._last
@@ -210,7 +211,7 @@ class Training:
         return self._network(self._last.best or self._last.state)
 
     def _network(self, state: Mapping[str, np.ndarray]) -> Module:
-        weights = {matrix.name: state[f"weights_{matrix.name}"] for matrix in self.design.matrices}
+        weights = {matrix.name: signs_of(state[f"hidden_{matrix.name}"]) for matrix in self.design.matrices}
         return network(self.plan, self._encoding, self.design, weights)
 
     def _same(self) -> dict[str, Any]:
@@ -243,7 +244,7 @@ class Training:
 
     def resume(self, data: bytes, file: str) -> None:
         """Go on from a checkpoint. Raises BnncError: B0420 to B0423, B0534, B0535."""
-        facts, snapshot = checkpoint.loads(data, file, self.step.state)
+        facts, snapshot = checkpoint.loads(data, file, self.design.states.types)
         checkpoint.check_same(facts, self._same(), file)
         self._last = snapshot
 

@@ -19,7 +19,7 @@ from bnnc.train.codes import CODES
 from bnnc.train.design import Design, code_op, forward
 from bnnc.train.engine import Step
 from bnnc.train.plan import TrainingPlan
-from bnnc.train.state import COUNT, HIGHEST_SEED, Matrix, States, initial_hidden, sign, storage
+from bnnc.train.state import COUNT, HIGHEST_SEED, Matrix, States, initial_hidden, sign, signs_of, storage
 
 WIDEST = 65535
 """Neurons of a layer: groups are numbered with 16 bits where ties are drawn."""
@@ -244,7 +244,7 @@ def _initial(design: Design, seed: int, bound: int, factors: tuple[int, ...]) ->
     for matrix, factor in zip(design.matrices, factors, strict=True):
         hidden = initial_hidden(matrix, seed, bound)
         state[f"hidden_{matrix.name}"][...] = hidden
-        state[f"weights_{matrix.name}"][...] = np.where(hidden >= 0, 1, -1)
+        state[f"weights_{matrix.name}"][...] = signs_of(hidden)
         state[f"rate_{matrix.name}"][0] = min(COUNT.hi, math.isqrt(factor))
     return state
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +86,22 @@ class Writer:
 def sign(x: Op) -> Op:
     """+1 where x >= 0, else -1."""
     return BitStep(x, np.array([[0]], np.int32), np.array([[-1, 1]], np.int32), Bit())
+
+
+def signs_of(hidden: np.ndarray) -> np.ndarray:
+    """The weights that belong to hidden weights: int8, +1 for >= 0, else -1."""
+    return np.where(hidden >= 0, 1, -1).astype(np.int8)
+
+
+def kept(names: Iterable[str]) -> list[str]:
+    """The tensors of a state that must be kept between batches: all but the signs, which the hidden weights have."""
+    return [name for name in names if not name.startswith("weights_")]
+
+
+def completed(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A state with the signs of its hidden weights beside them."""
+    made = {f"weights_{name.removeprefix('hidden_')}": signs_of(state[name]) for name in state if "hidden_" in name}
+    return {**state, **made}
 
 
 def initial_hidden(matrix: Matrix, seed: int, bound: int) -> np.ndarray:
