@@ -233,6 +233,11 @@ def _offset(fault: UnexpectedInput, text: str) -> int:
 
 
 
+_STATEMENT = re.compile(
+    r'[ \t]*(?:(?:let|input|output|weights|train)\b|(?:[^\W\d]\w*|"[^"\n]*")[ \t]*(?:=|->)|\})'
+)
+
+
 def _without_statement(text: str, at: int) -> str:
     """The text with the statement around `at` made blank, from its line to the next line that starts one."""
     start = text.rfind("\n", 0, at) + 1
