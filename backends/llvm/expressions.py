@@ -21,6 +21,7 @@ from bnnc.loops.ir import (
     Reduce,
     Select,
     Splat,
+    Ticks,
     Type,
     Unary,
     Unpack,
@@ -167,6 +168,9 @@ class ExpressionPrinter:
                 return self._pair_products(self.value(left), self.value(right), type_)
             case Pack(values, of):
                 return self._pack(values, of)
+            case Ticks():
+                self.declarations["declare i64 @llvm.readcyclecounter()"] = None
+                return self.emit("call i64 @llvm.readcyclecounter()")
             case Unpack(operand, lanes):
                 return self._unpack(self.value(operand), operand.type, lanes)
             case Reduce(operator, operand):

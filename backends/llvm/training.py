@@ -17,13 +17,14 @@ from bnnc.backends.llvm.printer import constant_symbol, print_llvm
 from bnnc.loops.lower.training import TrainingProgram, lower_training
 from bnnc.loops.lower.training.ops import MOST_THREADS
 from bnnc.loops.lower.training.program import EPOCH, EVALUATE
+from bnnc.loops.lower.training.values import view
 from bnnc.loops.machine import Machine
 from bnnc.train.engine import Samples, Step
 
 _names = itertools.count()
 
 
-def lowered_step(step: Step, machine: Machine) -> TrainingProgram:
+def lowered_step(step: Step, machine: Machine, timed: bool = False) -> TrainingProgram:
     """The step as one program. Raises BnncError B0615 for a step that it cannot express."""
     return lower_training(
         "train",
@@ -34,17 +35,18 @@ def lowered_step(step: Step, machine: Machine) -> TrainingProgram:
         step.end_epoch,
         step.evaluate,
         machine,
+        timed,
     )
 
 
 class NativeEngine:
     """An Engine (see bnnc.train.engine): the same state as the reference's, whatever the number of threads."""
 
-    def __init__(self, step: Step, machine: Machine, threads: int) -> None:
-        """Compiles the step for `machine`, which this process must be able to run."""
+    def __init__(self, step: Step, machine: Machine, threads: int, timed: bool = False) -> None:
+        """Compiles the step for `machine`, which this process must be able to run; `timed`: for `times`."""
         self.step = step
         self.threads = max(1, min(threads, MOST_THREADS))
-        self.lowered = lowered_step(step, machine)
+        self.lowered = lowered_step(step, machine, timed)
         self._program = self.lowered.program
         self._link(machine)
         self._arena = aligned(self._program.arena_bytes)
@@ -91,6 +93,11 @@ class NativeEngine:
     def evaluate(self, samples: Samples) -> int:
         """How many samples are put into the right class."""
         return len(samples) - self._run(EVALUATE, samples, np.arange(len(samples), dtype=np.int64))
+
+    def times(self) -> dict[str, int]:
+        """Ticks that the first thread has spent in each kernel (of a program that was made to tell)."""
+        clock = self.lowered.clock
+        return {} if clock is None else {n: int(view(self._arena, clock)[i]) for n, i in self.lowered.times.items()}
 
     def _run(self, task: int, samples: Samples, order: np.ndarray) -> int:
         bits, labels = self._prepare(samples)

@@ -347,6 +347,14 @@ class PairProducts(Expression):
         self._typed(vector_of(I32, lanes // 2))
 
 
+@dataclass(frozen=True, eq=False)
+class Ticks(Expression):
+    """A clock that only measures: the difference of two readings, I64, is a time in some unit of the machine."""
+
+    def __post_init__(self) -> None:
+        self._typed(I64)
+
+
 # ------------------------------------------------------------------------------------------- making expressions
 def constant(value: int | float, type_: Type) -> Constant:
     """A constant of the type."""

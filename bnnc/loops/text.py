@@ -27,6 +27,7 @@ from bnnc.loops.ir import (
     Splat,
     Statement,
     Store,
+    Ticks,
     Type,
     Unary,
     Unpack,
@@ -161,4 +162,6 @@ def _show(expression: Expression) -> str:
             return f"unpack<{lanes}>({show(value)})"
         case Reduce(operator, value):
             return f"reduce_{operator}({show(value)})"
+        case Ticks():
+            return "ticks()"
     raise TypeError(f"no text for {type(expression).__name__}")

@@ -6,6 +6,7 @@ nobody wrote does not pass for a zero.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,7 @@ from bnnc.loops.ir import (
     Splat,
     Statement,
     Store,
+    Ticks,
     Unary,
     Unpack,
     Variable,
@@ -230,6 +232,8 @@ class _Frame:
                 for lane in range(1, every.size):
                     result = _binary(operator, result, every[lane : lane + 1])
                 return result
+            case Ticks():
+                return np.array([time.perf_counter_ns()], np.int64)
         raise LoopError(f"no meaning for {type(expression).__name__}")
 
 

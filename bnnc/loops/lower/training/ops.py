@@ -230,7 +230,7 @@ class ModuleTasks:
                 b.store(buffer, i, Convert("trunc", result, I32))
 
         reads = tuple(value.buffer for value in values if isinstance(value, Numbers))
-        self.tasks.append(Task(ONE, reads, (buffer,), emit))
+        self.tasks.append(Task(ONE, ONE, reads, (buffer,), emit))
 
     def _elements(self, value: Value, run: Run) -> list[Expression]:
         if isinstance(value, Known):
@@ -257,7 +257,7 @@ class ModuleTasks:
             total = binary("max", binary("min", total, constant(hi, I64)), constant(lo, I64))
             b.store(result, 0, Convert("trunc", total, I32))
 
-        self.tasks.append(Task(ONE, reads, (result,), emit))
+        self.tasks.append(Task(ONE, ONE, reads, (result,), emit))
         return Numbers(result, 1)
 
     def _sum(self, b: Builder, run: Run, x: Value) -> Expression:
@@ -293,7 +293,7 @@ class ModuleTasks:
                 arguments.append(at(own, run.thread * (own.length // MOST_THREADS)))
             b.call(kernel, *arguments, *writes, run.first, run.last)
 
-        self.tasks.append(Task(SAMPLES, tuple(reads), tuple(writes), emit))
+        self.tasks.append(Task(kernel.name, SAMPLES, tuple(reads), tuple(writes), emit))
 
     def _per_sample(self, kernel: Function, reads: Sequence[Buffer]) -> PerSample:
         flags = self.arena.take("flags", I32, self.batch)
@@ -469,7 +469,7 @@ class ModuleTasks:
 
         # Heads belong to rows, links to picks, and so to rows as well.
         writes = (hidden.buffer, hidden.changed, heads, links)
-        self.tasks.append(Task(rows, (picks.buffer, picks.counts, x.buffer), writes, emit))
+        self.tasks.append(Task(kernel.name, rows, (picks.buffer, picks.counts, x.buffer), writes, emit))
         return hidden
 
     def _reinforce(self, op: training.Reinforce) -> Value:
@@ -485,7 +485,7 @@ class ModuleTasks:
         def emit(b: Builder, run: Run) -> None:
             b.call(kernel, *reads, hidden.buffer, hidden.changed, *run.rows[rows])
 
-        self.tasks.append(Task(rows, (*reads, hidden.changed), (hidden.buffer,), emit))
+        self.tasks.append(Task(kernel.name, rows, (*reads, hidden.changed), (hidden.buffer,), emit))
         return hidden
 
     def _take_signs(self, op: bit.Step, hidden: HiddenWeights) -> Value:
@@ -510,7 +510,7 @@ class ModuleTasks:
         def emit(b: Builder, run: Run) -> None:
             b.call(kernel, hidden.buffer, *written, hidden.changed, flips, *run.rows[rows])
 
-        self.tasks.append(Task(rows, (hidden.buffer,), (*written, hidden.changed, flips), emit))
+        self.tasks.append(Task(kernel.name, rows, (hidden.buffer,), (*written, hidden.changed, flips), emit))
         for user in self.users[op]:
             if isinstance(user, training.Differ) and old in user.operands:
                 self.values[user] = Flips(flips, rows)

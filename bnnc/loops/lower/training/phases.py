@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bnnc.loops.builder import Builder
-from bnnc.loops.ir import I64, Buffer, Expression, binary, compare, constant
+from bnnc.loops.ir import I64, Buffer, Expression, Ticks, binary, compare, constant, load
 
 ONE = "one"
 """Work for one thread."""
@@ -25,13 +26,28 @@ class Run:
     first: Expression
     last: Expression
     rows: dict[int, tuple[Expression, Expression]] = field(default_factory=dict)
+    times: dict[str, int] | None = None
+    clock: Buffer | None = None
+
+    def timed(self, b: Builder, name: str, emit: Callable[[], None]) -> None:
+        """What `emit` writes; if times are wanted, the ticks that thread 0 spends there are added up."""
+        if self.times is None or self.clock is None:
+            emit()
+            return
+        place = self.times.setdefault(name, len(self.times))
+        before = b.let(Ticks(), "before")
+        emit()
+        spent = b.let(Ticks() - before, "spent")
+        with b.when(compare("eq", self.thread, 0)):
+            b.store(self.clock, place, load(self.clock, place) + spent)
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One op: who does which part of it (`ONE`, `SAMPLES`, or the number of rows that are shared), what it touches, and
+    """One op, or a part of it (`name`): who does which part of it (`ONE`, `SAMPLES`, or the number of rows that are shared), what it touches, and
     how its code is written."""
 
+    name: str
     share: str | int
     reads: tuple[Buffer, ...]
     writes: tuple[Buffer, ...]
@@ -63,12 +79,16 @@ def write_phases(b: Builder, run: Run, tasks: Sequence[Task]) -> None:
             chosen = [task for task in phase if task.share == share]
             if share == ONE:
                 with b.when(compare("eq", run.thread, 0)):
-                    for task in chosen:
-                        task.emit(b, run)
+                    run.timed(b, ONE, partial(_write, b, run, chosen))
             else:
                 for task in chosen:
-                    task.emit(b, run)
-        b.barrier(run.meeting, run.threads)
+                    run.timed(b, task.name, partial(_write, b, run, [task]))
+        run.timed(b, "barrier", partial(b.barrier, run.meeting, run.threads))
+
+
+def _write(b: Builder, run: Run, tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        task.emit(b, run)
 
 
 def part(b: Builder, total: Expression, thread: Expression, threads: Expression) -> tuple[Expression, Expression]:

@@ -40,13 +40,17 @@ class TrainingProgram:
     """The entry takes samples int32 [any][sample_words], labels int32 [any], order int64 [n], answer int32 [1]; then n,
     task, thread and threads. All threads call it at once with the same arena, which holds the state between calls.
 
-    EPOCH: one epoch over the samples in this order. EVALUATE: answer = how many of them are wrong.
+    EPOCH: one epoch over the samples in this order. EVALUATE: answer = how many of them are wrong. homes: where the
+    tensors of the state are. times: if the program was made so, element times[kernel] of `clock` adds up the ticks that
+    thread 0 spends in that kernel.
     """
 
     program: Program
     homes: Mapping[str, Home]
     sample_words: int
     batch: int
+    times: Mapping[str, int]
+    clock: Buffer | None
 
     def samples(self, bits: np.ndarray) -> np.ndarray:
         """Packed samples [n, words] as the entry takes them."""
@@ -64,19 +68,24 @@ def lower_training(
     end_epoch: Module,
     evaluate: Callable[[int], Module],
     machine: Machine,
+    timed: bool = False,
 ) -> TrainingProgram:
     """The program of a training step (the modules of `bnnc.train.engine.Step`) on samples of `width` bits.
 
     Raises BnncError B0615 for what has no kernels.
     """
-    writer = _Writer(name, width, batch, machine)
+    writer = _Writer(name, width, batch, machine, timed)
     modules = [accumulate(batch), end_batch, end_epoch, evaluate(batch)]
     writer.make_homes(modules)
     return writer.finish(modules, accumulate(batch + 1), evaluate(batch + 1))
 
 
+_MOST_TIMES = 256
+
+
 class _Writer:
-    def __init__(self, name: str, width: int, batch: int, machine: Machine) -> None:
+    def __init__(self, name: str, width: int, batch: int, machine: Machine, timed: bool) -> None:
+        self.timed = timed
         self.name, self.batch, self.machine = name, batch, machine
         self.arena, self.kernels = Arena(), Kernels()
         self.homes: dict[str, Home] = {}
@@ -118,6 +127,8 @@ class _Writer:
 
         zero = constant(0, I64)
         run = Run(thread, threads, meeting, zero, zero, zero)
+        if self.timed:
+            run.times, run.clock = {}, self.arena.take("clock", I64, _MOST_TIMES)
         for rows in sorted({h.value.layout.rows for h in self.homes.values() if isinstance(h.value, HiddenWeights)}):
             run.rows[rows] = row_part(b, rows, thread, threads)
 
@@ -151,7 +162,7 @@ class _Writer:
                 b.store(answer, 0, 0)
             with b.loop(n, "start", step=self.batch, unroll_one=False) as start:
                 self._set_batch(b, run, n, start)
-                adding = Task(ONE, (wrong.buffer,), (answer,), add)
+                adding = Task(ONE, ONE, (wrong.buffer,), (answer,), add)
                 write_phases(b, run, [chosen.task(start), *evaluation.tasks, adding])
 
         program = Program(
@@ -162,7 +173,7 @@ class _Writer:
             (answer,),
             self.arena.most,
         )
-        return TrainingProgram(program, self.homes, words, self.batch)
+        return TrainingProgram(program, self.homes, words, self.batch, run.times or {}, run.clock)
 
     def _set_batch(self, b: Builder, run: Run, n: Variable, start: Expression) -> None:
         run.count = b.let(binary("min", n - start, constant(self.batch, I64)), "count")
@@ -228,7 +239,7 @@ class _Gather:
                     source = load(self.samples, number * self.words + vector * lanes, type_)
                     b.store(self.x, sample * self.words + vector * lanes, source)
 
-        return Task(SAMPLES, (), (self.x, self.y), emit)
+        return Task("gather", SAMPLES, (), (self.x, self.y), emit)
 
 
 __all__ = ["EPOCH", "EVALUATE", "TrainingProgram", "lower_training"]
