@@ -17,12 +17,14 @@ from bnnc import checking, registry
 from bnnc.checking import Inputs, Runs, Verdict
 from bnnc.config import Pixels, suggestion, usage
 from bnnc.data.registry import both
+from bnnc.data.seeded import seeded
 from bnnc.data.split import Pair
 from bnnc.diagnostics import BnncError, Exit, error
 from bnnc.ir.module import Module
 from bnnc.passes import pipelines
 from bnnc.passes.manager import Observer
-from bnnc.protocols import Artifact, Backend, ImportOptions, Loops
+from bnnc.passes.options import PassOptions
+from bnnc.protocols import Artifact, Backend, ImportOptions, Language, Loops
 from bnnc.reference.arrays import check_inputs
 from bnnc.train.engine import Plans
 
@@ -37,11 +39,13 @@ def load(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     pixels: Mapping[str, Pixels] | None = None,
     frontend: str = "",
+    sketch: bool = False,
 ) -> Module:
     """The model in a file, as a module of the «nn» level.
 
     shapes: full shapes of inputs, batch first. pixels: inputs that hold uint8 pixels, (scale, mean, std); the name ""
-    stands for the only input. frontend: a name of `bnnc targets`, when the suffix does not say.
+    stands for the only input. frontend: a name of `bnnc targets`, when the suffix does not say. sketch: the module is
+    only looked at, so a net without weights is no error.
     Raises BnncError for anything that is not a good model.
     """
     path = Path(path)
@@ -51,7 +55,7 @@ def load(
     if path.is_dir():
         raise error("B0407", f"`{path}` is a folder, not a model", helps=("name the file in it",))
     reader = registry.frontend(frontend or _frontend_of(path))
-    return reader.load(path, ImportOptions(shapes=shapes or {}, pixels=pixels or {}))
+    return reader.load(path, ImportOptions(shapes=shapes or {}, pixels=pixels or {}, sketch=sketch))
 
 
 def _frontend_of(path: Path) -> str:
@@ -78,12 +82,28 @@ def _frontend_of(path: Path) -> str:
     return "onnx"
 
 
-def optimise(module: Module, observe: Observer | None = None) -> Module:
-    """The «bit» module that computes the same. `observe` sees every pass, its result and its time.
+SAMPLES = 8  # what ranges of streams are observed on, where no inputs are given
+LARGE = 1 << 17  # elements of an input above which fewer will do
 
-    Raises BnncError B0402 for a network in which nothing is binary.
+
+def language(name: str = "dsl") -> Language:
+    """The frontend for a source language, by name. Raises BnncError B0601 for an unknown one."""
+    reader = registry.frontend(name)
+    if not isinstance(reader, Language):
+        raise usage(f"`{name}` is not a language that people write")
+    return reader
+
+
+def optimise(module: Module, observe: Observer | None = None, *, options: PassOptions = pipelines.EXACT) -> Module:
+    """The «bit» module that computes the same, or what the options say. `observe` sees every pass, its result and time.
+
+    Fixed-point streams take their formats from `options.inputs`, or from made-up samples. Raises BnncError B0402 for a
+    network in which nothing is binary, B0702 for a stream that could saturate under `strict_range`.
     """
-    return pipelines.optimise(module, observe)
+    if not options.exact and not options.inputs and module.level != "bit":
+        count = SAMPLES if all(op.type.size <= LARGE for op in module.inputs) else 2
+        options = dataclasses.replace(options, inputs=seeded(module, count, 0))
+    return pipelines.optimise(module, observe, options=options)
 
 
 def backend_options(backend: Backend, extra: Mapping[str, Any], **shared: Any) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bnnc.diagnostics import error
 from bnnc.ir.module import Module
 from bnnc.passes.canonical import canonicalise
 from bnnc.passes.constants import compress_constants, fold_constants
+from bnnc.passes.fixed_streams import fix_streams
 from bnnc.passes.flattening import flatten_first
 from bnnc.passes.layers import integer_layers
 from bnnc.passes.manager import Observer, Pass, run_passes
+from bnnc.passes.options import PassOptions
 from bnnc.passes.padding import join_padding
 from bnnc.passes.pools import pool_bits_last, pool_integers_first
 from bnnc.passes.report import layers
@@ -38,20 +42,44 @@ LOWERING: tuple[Pass, ...] = (
 
 PASSES: tuple[Pass, ...] = MEANING + LOWERING
 
+EXACT = PassOptions()
+
 
 def canonical(module: Module, observe: Observer | None = None) -> Module:
     """The «nn» module that is the meaning of an imported model: the reference point of every comparison."""
     return module if module.level == "bit" else run_passes(module, MEANING, observe)
 
 
-def optimise(module: Module, observe: Observer | None = None, *, require_binary: bool = True) -> Module:
-    """The «bit» module. Raises BnncError B0402 if the model has layers and none of them is binary or low-bit."""
+def optimise(
+    module: Module,
+    observe: Observer | None = None,
+    *,
+    require_binary: bool = True,
+    options: PassOptions = EXACT,
+) -> Module:
+    """The «bit» module; with other than exact options, which change the meaning, those stand in its facts.
+
+    Raises BnncError B0402 if the model has layers and none of them is binary or low-bit; what the options raise.
+    """
     if module.level == "bit":
         return module
     result = run_passes(canonical(module, observe), LOWERING, observe)
     if require_binary:
         _demand_binary(result)
-    return result
+    if options.exact:
+        return result
+    return run_passes(replace(result, facts=(*result.facts, *options.facts)), _chosen(options), observe)
+
+
+def _chosen(options: PassOptions) -> tuple[Pass, ...]:
+    """The passes that options ask for."""
+    streams = Pass(
+        "streams",
+        "real-valued streams become fixed point, float first layers integer sums",
+        lambda module: fix_streams(module, options),
+        exact=False,
+    )
+    return (streams,) if options.stream == "fixed" or options.stem == "int" else ()
 
 
 def _demand_binary(module: Module) -> None:
