@@ -33,8 +33,8 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One message. `message` is lower case without a full stop; `notes` explain; `helps` can be typed. `excerpts` show
-    the places in a text, the one at fault first."""
+    """One message. `message` is lower case without a full stop; `notes` explain; `helps` can be typed (an error without
+    one is sent to its page). `excerpts` show the places in a text, the one at fault first."""
 
     code: str
     message: str
@@ -43,6 +43,10 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
     helps: tuple[str, ...] = ()
     excerpts: tuple[Excerpt, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.severity == "error" and not self.helps:
+            object.__setattr__(self, "helps", (f"bnnc explain {self.code}",))
 
     def as_json(self) -> dict[str, object]:
         """The form in which `--json` prints it."""

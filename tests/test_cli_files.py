@@ -130,6 +130,22 @@ def test_run_writes_its_output_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert everything() == set()
 
 
+def test_a_pipe_is_written_into_and_not_replaced() -> None:
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_file(Path("pipe"), b"content")
+    assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert Path("pipe").is_fifo()
+
+
+def test_a_folder_is_no_place_for_a_file() -> None:
+    Path("folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder"):
+        write_file(Path("folder"), b"content")
+    assert everything() == {"folder"}
+
+
 def test_a_target_cannot_write_outside_its_folder() -> None:
     for name in ("../evil", "/evil", "a/../../evil"):
         with pytest.raises(BnncError, match="outside its folder"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -104,7 +105,16 @@ def _umask() -> int:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file whole: beside its place first, then moved in. Raises OSError."""
+    """Write a file whole: beside its place first, then moved in. Raises OSError.
+
+    A device or a pipe (`/dev/stdout`, `/dev/null`) is written into: moving a file onto it would replace it.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            file.write(content)
+        return
     first_new = _first_new(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
