@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,18 @@ def read_fraction(value: Any) -> float:
     return number
 
 
+def read_share(value: Any) -> Fraction:
+    """A part of something, exactly: a fraction such as 0.1, 1/6 or 10%, between 0 and 1. Raises BnncError."""
+    text = str(value).strip()
+    try:
+        share = Fraction(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(0)
+    if not 0 < share < 1:
+        raise usage(f"`{value}` is no part of something", helps=("write it as 0.1, 1/6 or 10%",))
+    return share
+
+
 def read_flag(value: Any) -> bool:
     """True or false, also as a word in the environment. Raises BnncError."""
     words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -204,6 +217,12 @@ class Config:
     data: str = _setting("", str, "a data set: mnist, cifar-10, prototypes, folder:PATH … (docs/data.md)", "-")
     data_dir: str = _setting("", str, "the folder that data sets lie in", "BNNC_DATA")
     split: str = _setting("test", choice("test", "train"), "which part of the data set")
+    epochs: int | None = _setting(
+        None, whole(1, 1_000_000), "how many epochs to train, instead of the net's own number"
+    )
+    validation: Fraction | None = _setting(  # noqa: RUF009
+        None, read_share, "the part of the training set that chooses the best epoch"
+    )
     fail_under: float | None = _setting(None, read_fraction, "fail when the accuracy is lower")
     extra: Mapping[str, str] = _setting({}, read_pairs, "options of the target, key=value", "-")
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -232,8 +251,11 @@ def find(start: Path) -> Path | None:
     return None
 
 
-def read_file(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The settings in a file, raw, by field name, and the `[target.NAME]` tables. Raises BnncError."""
+def read_file(path: Path, command: str = "") -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The settings in a file, raw, by field name, and the `[target.NAME]` tables. Raises BnncError.
+
+    What stands under `[train]` counts for the command `train` alone, and there before what stands at the top.
+    """
     place = (Location(file=path.name),)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -246,9 +268,10 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     known = settings()
     values: dict[str, Any] = {}
     tables: dict[str, dict[str, Any]] = {}
-    for key, value in content.items():
+    of_training = _table("train", content.pop("train", {}), place)
+    for key, value in [*content.items(), *(of_training.items() if command == "train" else ())]:
         if key == "target" and isinstance(value, dict):
-            tables = {name: _table(name, table, place) for name, table in value.items() if name != "name"}
+            tables = {name: _table(f"target.{name}", table, place) for name, table in value.items() if name != "name"}
             if "name" in value:
                 values["target"] = value["name"]
         elif key in known and key not in ("X", "output"):
@@ -266,14 +289,17 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     return values, tables
 
 
+_WRITTEN_AS = 'write `target = "{0}"`, and its options under `[target.{0}]`'
+
+
 def _table(name: str, table: Any, place: tuple[Location, ...]) -> dict[str, Any]:
     if isinstance(table, dict):
         return table
     raise error(
         "B0102",
-        f"`target.{name}` is no table of options",
+        f"`{name}` is no table of options",
         places=place,
-        helps=(f'write `target = "{name}"`, and its options under `[target.{name}]`',),
+        helps=(_WRITTEN_AS.format(name.partition(".")[2]) if "." in name else f"write its settings under `[{name}]`",),
         exit_code=Exit.USAGE,
     )
 
@@ -284,6 +310,7 @@ def resolve(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     start: Path | None = None,
+    command: str = "",
 ) -> Config:
     """Flags over `BNNC_*` over the nearest `bnnc.toml` over defaults. A flag that is None was not given.
 
@@ -295,7 +322,7 @@ def resolve(
     tables: dict[str, dict[str, Any]] = {}
     sources: dict[str, str] = {}
     if path is not None:
-        raw, tables = read_file(path)
+        raw, tables = read_file(path, command)
         sources = dict.fromkeys(raw, path.name)
     for setting in settings().values():
         variable = setting.metadata["env"] or f"BNNC_{setting.name.upper()}"

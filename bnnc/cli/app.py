@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bnnc.cli import bench, check, compile, emit, explain, run, show, targets
+from bnnc.cli import bench, check, compile, emit, explain, fmt, new, run, show, targets, train
 from bnnc.cli.options import Command, Group
 from bnnc.diagnostics import Exit
 
@@ -41,7 +41,7 @@ def _start(
         raise typer.Exit(Exit.OK)
 
 
-for command in (compile, emit, run, check, show, bench, targets, explain):
+for command in (compile, emit, train, run, check, show, bench, targets, explain, fmt, new):
     name = command.__name__.rpartition(".")[2]
     app.command(name, cls=Command)(getattr(command, name))
 

@@ -37,7 +37,7 @@ class Model:
     module: Module
 
 
-def settings(flags: Mapping[str, Any]) -> config.Config:
+def settings(flags: Mapping[str, Any], command: str = "") -> config.Config:
     """The settings of a command, by the flags it was given: those over the environment over the settings file.
 
     `flags` are all parameters of the command; those that are no settings are left out. Raises BnncError.
@@ -49,7 +49,7 @@ def settings(flags: Mapping[str, Any]) -> config.Config:
     given = {name: value for name, value in flags.items() if name in known and value is not None}
     if flags.get("no_check"):
         given["check"] = False
-    return config.resolve(given, file=Path(file) if file else None)
+    return config.resolve(given, file=Path(file) if file else None, command=command)
 
 
 def model_path(chosen: config.Config, console: Console) -> Path:
@@ -82,24 +82,25 @@ def remember(path: Path) -> None:
 
 
 @contextmanager
-def loaded(chosen: config.Config, console: Console) -> Iterator[Model]:
-    """The model, read; what the reader noted is shown as warnings. Raises BnncError."""
+def loaded(chosen: config.Config, console: Console, *, sketch: bool = False) -> Iterator[Model]:
+    """The model, read; what the reader noted is shown as warnings. `sketch`: it is only looked at, and may lack
+    weights. Raises BnncError."""
     path = model_path(chosen, console)
     if str(path) != "-":
-        yield read(path, path.name, chosen, console)
+        yield read(path, path.name, chosen, console, sketch=sketch)
         return
     content = sys.stdin.buffer.read()
     with tempfile.TemporaryDirectory(prefix="bnnc-") as folder:
         suffix = ".bnnm" if content[:2] == b"PK" else ".onnx"
         copy = Path(folder) / f"stdin{suffix}"
         copy.write_bytes(content)
-        yield read(copy, "standard input", chosen, console)
+        yield read(copy, "standard input", chosen, console, sketch=sketch)
 
 
-def read(path: Path, title: str, chosen: config.Config, console: Console) -> Model:
+def read(path: Path, title: str, chosen: config.Config, console: Console, *, sketch: bool = False) -> Model:
     from bnnc import api
 
-    module = api.load(path, shapes=chosen.shape, pixels=chosen.pixels, frontend=chosen.frontend)
+    module = api.load(path, shapes=chosen.shape, pixels=chosen.pixels, frontend=chosen.frontend, sketch=sketch)
     net = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem) or "net"
     show_notes(module, console)
     return Model(path, title, net, module)

@@ -12,7 +12,7 @@ from bnnc.ir.op import Op
 from bnnc.ir.types import Bit
 from bnnc.train.design import Design
 from bnnc.train.encoding import Encoding
-from bnnc.train.plan import TrainingPlan
+from bnnc.train.plan import TrainingPlan, name_of
 from bnnc.train.state import storage
 
 SCORES = "scores"
@@ -44,9 +44,10 @@ def network(plan: TrainingPlan, encoding: Encoding, design: Design, weights: dic
 
 def _place(plan: TrainingPlan, layer: int) -> Location:
     """What a layer is called: as in the user's text, else by its number."""
-    if layer < len(plan.locs) and plan.locs[layer] != UNKNOWN:
-        return plan.locs[layer]
-    return Location(name=plan.names[layer] if layer < len(plan.names) else f"dense{layer + 1}")
+    dense = layer - (plan.recurrence is not None)
+    if 0 <= dense < len(plan.locs) and plan.locs[dense] != UNKNOWN:
+        return plan.locs[dense]
+    return Location(name=name_of(plan, layer))
 
 
 def _split(weights: np.ndarray, bias: bool) -> tuple[np.ndarray, np.ndarray]:

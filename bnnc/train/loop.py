@@ -22,7 +22,7 @@ from bnnc.train.checkpoint import EpochCounts, Snapshot
 from bnnc.train.encoding import Runs, fitted
 from bnnc.train.engine import Engine, Samples, Step
 from bnnc.train.export import network
-from bnnc.train.plan import TrainingPlan
+from bnnc.train.plan import TrainingPlan, name_of
 from bnnc.train.shifts import shifted
 from bnnc.train.state import completed, kept, signs_of
 
@@ -34,7 +34,8 @@ CHANCE_EPOCHS = 5
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch, as people and scripts are told: accuracies and flips (of all weights) as fractions."""
+    """One epoch, as people and scripts are told, in fractions: accuracies, and the share of all weights that changed
+    their sign at the end of a batch, on average over the batches."""
 
     epoch: int
     train_accuracy: float
@@ -172,12 +173,13 @@ class Training:
 
     def _report(self, number: int, counts: EpochCounts, seconds: float) -> EpochReport:
         weights = sum(matrix.rows * matrix.columns for matrix in self.design.matrices)
+        batches = -(-counts.total // self.step.batch)
         held = self._sets.validation
         return EpochReport(
             number,
             (counts.total - counts.wrong) / max(1, counts.total),
             counts.test / max(1, len(self._sets.test)),
-            counts.flips / weights,
+            counts.flips / max(1, weights * batches),
             seconds,
             None if held is None else counts.validation / len(held),
         )
@@ -194,8 +196,10 @@ class Training:
         for number, matrix in enumerate(self.design.matrices):
             hidden = np.abs(self._last.state[f"hidden_{matrix.name}"].astype(np.int64))
             share = float((hidden >= rules.largest_hidden(self.plan) - 1).mean())
-            name = self.plan.names[number] if number < len(self.plan.names) else matrix.name
-            notes.append(f"layer `{name}`: {100 * share:.0f} % of its hidden weights are at their limit")
+            layer = max(0, number - 1) if self.plan.recurrence else number
+            notes.append(
+                f"layer `{name_of(self.plan, layer)}`: {100 * share:.0f} % of its hidden weights are at their limit"
+            )
         return Diagnostic(
             "B0505",
             f"training is stuck at chance: {100 * accuracy:.1f} % after {self.epochs_done} epochs, and the most "

@@ -97,7 +97,7 @@ class TrainingPlan:
 
     input_shape is of one sample ([C, H, W], [K], or [T, K] for a sequence). widths: neurons of each dense layer.
     `base`: frozen layers in front (a «bit» module with one input and one output of bits), where `train { frozen }` asks
-    for training over them; it stands for the encoders then. names and locs: of the layers, for messages.
+    for training over them; it stands for the encoders then. names and locs: of the dense layers, for messages.
     input_dtype: what the input holds, or None: what the data set holds.
     """
 
@@ -114,3 +114,11 @@ class TrainingPlan:
     names: tuple[str, ...] = ()
     locs: tuple[Location, ...] = ()
     loc: Location = UNKNOWN
+
+
+def name_of(plan: TrainingPlan, layer: int) -> str:
+    """What a trained layer is called, counted from 0: the recurrent cell, if there is one, then the dense layers."""
+    dense = layer - (plan.recurrence is not None)
+    if dense < 0:
+        return "recurrent"
+    return plan.names[dense] if dense < len(plan.names) else f"dense{dense + 1}"

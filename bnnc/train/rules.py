@@ -18,7 +18,7 @@ from bnnc.train import bep, cpr, ends, groups, lbe, sequence
 from bnnc.train.codes import CODES
 from bnnc.train.design import Design, code_op, forward
 from bnnc.train.engine import Step
-from bnnc.train.plan import TrainingPlan
+from bnnc.train.plan import TrainingPlan, name_of
 from bnnc.train.state import COUNT, HIGHEST_SEED, Matrix, States, initial_hidden, sign, signs_of, storage
 
 WIDEST = 65535
@@ -73,8 +73,8 @@ def check(plan: TrainingPlan, seed: int) -> None:
     found: list[Diagnostic] = []
 
     def refuse(code: str, message: str, layer: int | None = None, help_text: str = "") -> None:
-        located = layer is not None and layer < len(plan.locs)
-        places = (plan.locs[layer] if located and layer is not None else plan.loc,)
+        dense = -1 if layer is None else layer - (plan.recurrence is not None)
+        places = (plan.locs[dense] if 0 <= dense < len(plan.locs) else plan.loc,)
         found.append(Diagnostic(code, message, "error", places, (), (help_text,) if help_text else ()))
 
     def fraction(name: str, value: Fraction) -> None:
@@ -136,7 +136,7 @@ def _check_rule(plan: TrainingPlan, refuse: Callable[..., None]) -> None:
 
 
 def _name(plan: TrainingPlan, layer: int) -> str:
-    return f"`{plan.names[layer]}`" if layer < len(plan.names) else str(layer + 1)
+    return f"`{name_of(plan, layer)}`"
 
 
 def _widths(plan: TrainingPlan) -> tuple[int, ...]:
