@@ -19,8 +19,8 @@ class ImportOptions:
     """What the user says about a model before it is read.
 
     shapes: input name -> full shape, batch first (`--shape x=1,3,32,32`). pixels: input name -> (scale, mean, std)
-    (`--pixels x=1/255,0.5,0.5`); the name "" stands for the only input. sketch: the module is only looked at, so weights
-    that are missing may be made up.
+    (`--pixels x=1/255,0.5,0.5`); the name "" stands for the only input. sketch: the module is only looked at, so
+    weights that are missing may be made up.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -88,6 +88,20 @@ class Frontend(Protocol):
 
     def load(self, path: Path, options: ImportOptions) -> Module:
         """The module in the file. Raises BnncError for anything that is not a good model."""
+        ...
+
+
+@runtime_checkable
+class Language(Protocol):
+    """What a frontend may also be: one for source text that people write."""
+
+    def formatted(self, data: bytes, file: str) -> str:
+        """The text of a source file in the one layout of the language. Raises BnncError."""
+        ...
+
+    def written(self, module: Module, weights: str) -> tuple[str, Mapping[str, np.ndarray]]:
+        """A module as source, and the arrays it looks for in the file `weights` (none, if that is ""). Raises
+        BnncError for what the language cannot express."""
         ...
 
 

@@ -16,7 +16,7 @@ class Command(TyperCommand):
     """A command whose `--check` may also stand without a number."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        takes_check = any("--check" in parameter.opts for parameter in self.params)
+        takes_check = any("--check" in p.opts and not getattr(p, "is_flag", False) for p in self.params)
         for place, word in enumerate(args):
             following = args[place + 1] if place + 1 < len(args) else ""
             if takes_check and word == "--check" and following != "auto" and not following.isdigit():

@@ -27,6 +27,16 @@ At = Annotated[
     ),
 ]
 Passes = Annotated[bool, typer.Option("--passes", help="List the passes.", show_default=False, rich_help_panel=o.LOOK)]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        help="Print it as a net in the .bnn language; with -o FILE.bnn, its weights go beside it.",
+        metavar="bnn",
+        show_default=False,
+        rich_help_panel=o.LOOK,
+    ),
+]
 PrintAfter = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,6 +52,9 @@ PrintAfter = Annotated[
 def show(
     model: o.Model = None,
     at: At = "bit",
+    as_: As = None,
+    output: o.Output = None,
+    force: o.Force = False,
     passes: Passes = False,
     print_after: PrintAfter = None,
     target: o.Target = None,
@@ -74,8 +87,12 @@ def show(
             return
         wanted = [at, *(print_after or [])]
         _check_names(wanted)
-        with work.loaded(chosen, console) as found:
-            _show(found, chosen, console, at, set(print_after or []))
+        _check_form(as_, at, output)
+        with work.loaded(chosen, console, sketch=True) as found:
+            if as_ is None:
+                _show(found, chosen, console, at, set(print_after or []))
+            else:
+                _write(found, console, at, output, force)
 
 
 def _list_passes(console: Console) -> None:
@@ -131,6 +148,69 @@ def _show(found: Model, chosen: Config, console: Console, at: str, after: set[st
         console.finish(model=found.title, at=at, **level, text="\n".join(parts))
     else:
         console.put("\n".join(parts).rstrip("\n"))
+
+
+def _check_form(form: str | None, at: str, output: str | None) -> None:
+    from bnnc.config import choice, usage
+
+    if form is not None:
+        choice("bnn")(form)
+        if at == "loop":
+            raise usage("a net has no loops", helps=("bnnc show --as bnn --at bit",))
+    elif output is not None:
+        raise usage("-o goes with --as bnn", helps=("bnnc show MODEL --as bnn -o net.bnn",))
+
+
+def _write(found: Model, console: Console, at: str, output: str | None, force: bool) -> None:
+    """The network as source: to standard output, or to a file with its weights beside it."""
+    from pathlib import Path
+
+    from bnnc import api
+    from bnnc.cli.files import write_file
+    from bnnc.config import usage
+    from bnnc.data import npz
+    from bnnc.diagnostics import Exit, error
+
+    module = _at(found.module, at)
+    path = Path(output) if output else Path(f"{found.net}.bnn")
+    if output and path.suffix != ".bnn":
+        raise usage(f"`{output}` is no name of a net", helps=(f"-o {path.with_suffix('.bnn')}",))
+    beside = path.with_suffix(".npz")
+    made_up = any(note.code == "B0209" for note in module.notes)
+    language = api.language()
+    text, arrays = language.written(module, "" if made_up else beside.name)
+    text = language.formatted(text.encode("utf-8", "replace"), path.name)
+    written: list[str] = []
+    if output:
+        for each in (path, beside):
+            if each.exists() and not force:
+                raise error("B0106", f"`{each}` exists already", helps=("--force replaces it",), exit_code=Exit.USAGE)
+        if arrays and not made_up:
+            write_file(beside, npz.dump(arrays))
+            written.append(str(beside))
+        write_file(path, text.encode())
+        written.insert(0, str(path))
+        console.say(f"wrote {' and '.join(written)}")
+    elif arrays and not made_up:
+        console.note(f"the weights are not written: -o {path} writes them to {beside.name} beside it")
+    if console.json:
+        console.finish(model=found.title, at=at, text=text, files=written)
+    elif not output:
+        console.put(text.rstrip("\n"))
+
+
+def _at(module: Module, at: str) -> Module:
+    from bnnc import api
+    from bnnc.passes.manager import Pass, PassReport
+
+    seen: dict[str, Module] = {"nn": module}
+
+    def observe(each: Pass, result: Module, report: PassReport) -> None:
+        seen[each.name] = result
+
+    if at != "nn":
+        seen["bit"] = api.optimise(module, observe)
+    return seen.get(at, seen["bit"])
 
 
 def described(module: Module) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from bnnc.ir.module import Module
 from bnnc.protocols import API_VERSION, ImportOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bnnc.train.plan import TrainingPlan
 
 
@@ -36,7 +38,16 @@ class Frontend:
 
         return plan(Path(path))
 
+    def formatted(self, data: bytes, file: str) -> str:
+        """The text of a file, laid out. Raises BnncError B0201, B0202, B0213 for what is no net."""
+        from bnnc.frontends.dsl.formatting import formatted
+        from bnnc.frontends.dsl.reading import decoded
 
-def plan(path: Path) -> TrainingPlan:
-    """What the net in a file asks to be trained. Raises BnncError."""
-    return Frontend().plan(path)
+        return formatted(decoded(data, file))
+
+    def written(self, module: Module, weights: str) -> tuple[str, dict[str, np.ndarray]]:
+        """A net that computes what the module does, and the arrays that it looks for in the file `weights` ("": in
+        none). Raises BnncError B0212 for what the language cannot express."""
+        from bnnc.frontends.dsl.printing import written
+
+        return written(module, weights)

@@ -44,7 +44,8 @@ def thermometer(use: Use) -> Op:
         levels = np.array([256 * (i + 1) // (count + 1) for i in range(count)])
     else:
         levels = use.arrays.integers(use.name, "levels", (count,), values)
-    return move.Concat(xs=tuple(_above(use.x, levels[i : i + 1], use) for i in range(count)), axis=0, loc=use.loc)
+    parts = tuple(_above(use.x, levels[i : i + 1], use) for i in range(count))
+    return move.Concat(xs=parts, axis=use["axis"], loc=use.loc)
 
 
 def comparisons(use: Use) -> Op:
@@ -91,6 +92,7 @@ LAYERS = (
         (
             Parameter("levels", Whole(1, 255), "how many levels"),
             Parameter("spacing", Words(("even", "quantile")), "where they are", "even"),
+            Parameter("axis", Whole(0, 15), "which axis grows; in a sequence 1, as axis 0 is the time", 0),
         ),
         arrays=("levels [levels]",),
         example="thermometer(4, quantile)",

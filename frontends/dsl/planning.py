@@ -32,13 +32,13 @@ from bnnc.train.plan import (
 RULES = ("lbe", "bep", "cpr")
 FIELDS: dict[str, tuple[Kind, str]] = {
     "rule": (Words(RULES), "what is done: `lbe`, `bep`, or `cpr` (one layer)"),
-    "batch": (Whole(1, 1 << 20), "samples a batch"),
-    "epochs": (Whole(1, 1 << 20), "epochs"),
+    "batch": (Whole(1, 65_536), "samples a batch"),
+    "epochs": (Whole(1, 1_000_000), "epochs"),
     "groups": (Wholes(1), "neurons a group: one number, or one for each layer; left out, by width"),
     "margin": (Exact(), "r: scores must lead by this part of the width"),
     "reinforcement": (Exact(), "p_r: how often weights are pushed away from zero"),
     "gate": (Exact(), "nu: how near to zero a neuron must be to pass a target on (bep)"),
-    "schedule": (Whole(0, 1 << 16), "epochs without progress before groups grow; 0: they never do"),
+    "schedule": (Whole(0, 1_000_000), "epochs without progress before groups grow; 0: they never do"),
     "hidden": (Whole(8, 16), "bits of a hidden weight"),
     "tie": (Words(("random", "lowest")), "which of equally easy neurons is picked"),
     "code": (Words(("random", "balanced")), "how the weights of `classify` are drawn; left out, by rule"),
@@ -127,7 +127,9 @@ class _Planner:
     def plan(self) -> TrainingPlan:
         value, classes = self._classifier()
         value, dense = self._dense(value)
+        cell = self._layer(value)
         value, recurrence = self._recurrence(value)
+        trained = [cell, *dense] if recurrence is not None and cell is not None else dense
         if not dense and recurrence is None:
             self._wrong("a net to be trained has a dense layer with `sign`", self._span_of(value), "none leads here")
         self.problems.stop()
@@ -147,8 +149,8 @@ class _Planner:
             recurrence=recurrence,
             base=base,
             input_dtype=source.dtype,
-            names=tuple(layer.name for layer in dense),
-            locs=tuple(self._loc(layer) for layer in dense),
+            names=tuple(layer.name for layer in trained),
+            locs=tuple(self._loc(layer) for layer in trained),
             loc=self.found.source.location(self.found.net.name.span, module.name),
         )
 
@@ -220,7 +222,7 @@ class _Planner:
         """What stands before the trained layers: encoders, or frozen layers."""
         if self.settings.frozen:
             return (), self._base(value)
-        encoders = self._encoders(value)
+        encoders = self._encoders(value, sequence)
         if encoders is not None:
             return encoders, None
         covered: list[Op] = []
@@ -252,20 +254,21 @@ class _Planner:
 
         return [op for op in topological([value]) if op in self.found.placed]
 
-    def _encoders(self, value: Op) -> tuple[Encoder, ...] | None:
-        """The encoders that make `value` out of the input; None if there is anything else."""
+    def _encoders(self, value: Op, sequence: bool) -> tuple[Encoder, ...] | None:
+        """The encoders that make `value` out of the input; None if there is anything else. In a sequence they work on
+        every step, so its first axis must stay."""
         layer = self._layer(value)
         if layer is None:
             if isinstance(value, Input) and isinstance(value.dtype, Bit):
                 return (Signs(),)
             return None
         match layer.layer:
-            case "flatten":
-                return self._encoders(layer.xs[0])
-            case "concat":
-                parts = [self._encoders(x) for x in layer.xs]
+            case "flatten" if not sequence:
+                return self._encoders(layer.xs[0], sequence)
+            case "concat" if layer.values["axis"] == sequence:
+                parts = [self._encoders(x, sequence) for x in layer.xs]
                 return None if None in parts else tuple(e for part in parts if part is not None for e in part)
-        if not self._is_input(layer.xs[0]):
+        if not (isinstance(layer.xs[0], Input) if sequence else self._is_input(layer.xs[0])):
             return None
         values = layer.values
         match layer.layer:
@@ -273,11 +276,11 @@ class _Planner:
                 return (Signs(),)
             case "threshold":
                 return (Threshold(_level(values["level"])),)
-            case "thermometer":
+            case "thermometer" if values["axis"] == sequence:
                 return (Thermometer(values["levels"], values["spacing"]),)
-            case "comparisons":
+            case "comparisons" if not sequence:
                 return (Comparisons(values["count"], values["distance"]),)
-            case "features":
+            case "features" if not sequence:
                 return (Features(values["count"], values["size"], _level(values["level"])),)
         return None
 

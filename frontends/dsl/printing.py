@@ -160,10 +160,11 @@ class _Printer:
 
     def _label(self, op: Op, text: Written) -> str:
         name = op.loc.name
-        if not name or not (text.arrays or text.keeps_name):
-            if not text.arrays:
-                return ""
-            name = text.layer.partition("(")[0]
+        layer = text.layer.partition("(")[0]
+        unnamed = not text.keeps_name or re.fullmatch(rf"{layer}\d+", name) is not None
+        if not text.arrays and (not name or unnamed):
+            return ""
+        name = name or layer
         if text.arrays:  # the name goes into a zip file
             name = "".join(c if c.isprintable() and c not in "\\" else "_" for c in name)[:200]
         base, number = name, 1
