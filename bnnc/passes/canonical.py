@@ -34,6 +34,8 @@ def canonicalise(module: Module) -> Module:
                 return _dense_of_many(op)
             case nn.MatMul() if isinstance(op.b, nn.Constant) and op.b.values.ndim == 2:
                 return change(nn.Dense(op.a, nn.Constant(op.b.values.T), None, loc=op.loc))
+            case nn.MatMul() if isinstance(op.a, nn.Constant) and op.a.values.ndim == 2 and len(op.type.shape) < 4:
+                return _mixed_rows(op, op.a.values)
             case nn.Conv():
                 return _padded_conv(op)
             case (
@@ -159,6 +161,15 @@ def _dense_of_many(op: nn.Dense) -> Op:
     channels_first = move.Transpose(op.x, forth, loc=op.loc)
     conv = nn.Conv(channels_first, kernel, op.bias, ones, (0,) * (2 * (rank - 1)), ones, loc=op.loc)
     return move.Transpose(conv, back, loc=op.loc)
+
+
+def _mixed_rows(op: nn.MatMul, mixing: np.ndarray) -> Op:
+    """A @ x with a constant A (the adjacency of a graph, for example) is a 1x1 convolution with x's rows as channels."""
+    rows = op.b if len(op.b.type.shape) == 2 else move.Transpose(op.b, (1, 0, 2), loc=op.loc)
+    ones = (1,) * (len(rows.type.shape) - 1)
+    kernel = nn.Constant(mixing.reshape(*mixing.shape, *ones))
+    conv = nn.Conv(rows, kernel, None, ones, (0,) * (2 * len(ones)), ones, loc=op.loc)
+    return conv if rows is op.b else move.Transpose(conv, (1, 0, 2), loc=op.loc)
 
 
 def _padded_conv(op: nn.Conv) -> Op:

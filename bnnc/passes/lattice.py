@@ -84,6 +84,8 @@ def kind_of(weights: np.ndarray) -> str:
         full = rows[~empty]
         if (full != 0).all():
             return "±1" if not empty.any() else f"±1, {int(empty.sum())} zero rows"
+        if rows.min(initial=0) == 0:
+            return "0/1"
         return "ternary"
     lowest, highest = int(rows.min()), int(rows.max())
     bits = max(highest.bit_length() + 1, (-lowest - 1).bit_length() + 1 if lowest < 0 else 1)

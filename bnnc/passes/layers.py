@@ -17,11 +17,13 @@ from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild
 from bnnc.passes.canonical import per_channel
 from bnnc.passes.images import Images
-from bnnc.passes.lattice import EXACT, Lattice, Pairs, Weights, lattice_of, split_pairs, split_weights
+from bnnc.passes.lattice import EXACT, LARGEST_CODE, Lattice, Pairs, Weights, lattice_of, split_pairs, split_weights
+from bnnc.passes.values import integers
 from bnnc.reference.run import evaluate
 
 LARGEST_OFFSETS = 1 << 20  # an offset at every position of an output above this size is not worth integers
-LARGEST_STEPS = 1 << 12  # a lattice of more values than this is not worth integers
+MOST_LEVELS = 256  # more integers than this are not made by a table
+LARGEST_STEPS = LARGEST_CODE  # a lattice of more values than this is not worth integers
 
 
 def integer_layers(module: Module) -> Module:
@@ -57,13 +59,20 @@ class _Rewriting:
             self._note(op, "its weights are computed at run time")
             return op
         weights = split_weights(op.w.values)
-        lattice = lattice_of(self.images.of(op.x))
-        if weights is None:
+        lattice = self._lattice(op.x)
+        if weights is None or _is_wide(weights):
             pair = split_pairs(op.w.values) if lattice is not None else None
             if pair is not None:
                 return self._pair_layer(op, pair)
+        if weights is None:
             self._note(op, _float_weights(op.w.values))
             return op
+        if lattice is None and isinstance(op, nn.Conv) and _is_pointwise(op):
+            along = _along_positions(op.x)
+            if along is not None and self._lattice(along[0]) is not None:
+                scaled = self._layer(replace(op, x=along[0], bias=None))
+                total = nn.Map("mul", (scaled, along[1]), loc=op.loc)
+                return total if op.bias is None else nn.Map("add", (total, _bias(op)), loc=op.loc)
         if lattice is None or not (lattice.plain or max(abs(lattice.lo), abs(lattice.hi)) <= LARGEST_STEPS):
             self._lost_sign(op, weights)
             self._note(op, f"its weights are {weights.kind}, but its input is float{_input_help(op.x)}")
@@ -78,7 +87,7 @@ class _Rewriting:
         if weights.spread:
             text = f"weights are {weights.kind} times a scale to within {weights.spread:.1e}, taken as exact"
             self.notes.append(Note("info", text, op.loc))
-        return self._on_integers(op, _without_empty_filters(weights), lattice)
+        return self._on_integers(op, _one_sided(_without_empty_filters(weights)), lattice)
 
     def _pair_layer(self, op: nn.Conv | nn.Dense, pair: Pairs) -> Op:
         """Weights {a, b} are t * (±1) + f: the layer with ±t, and f times each window sum, shared by channels."""
@@ -108,11 +117,8 @@ class _Rewriting:
             total = nn.Map("mul", (total, per_channel(scale, rank)), loc=op.loc)
         if lattice.offset:
             total = nn.Map("add", (total, _offsets(op, weights, lattice.offset)), loc=op.loc)
-        if isinstance(op.bias, nn.Constant) and op.bias.values.any():
-            total = nn.Map("add", (total, per_channel(op.bias.values, rank)), loc=op.loc)
-        elif op.bias is not None and not isinstance(op.bias, nn.Constant):
-            shape = (*op.bias.type.shape, *(1,) * (rank - 1))
-            total = nn.Map("add", (total, move.Reshape(op.bias, shape)), loc=op.loc)
+        if op.bias is not None and not (isinstance(op.bias, nn.Constant) and not op.bias.values.any()):
+            total = nn.Map("add", (total, _bias(op)), loc=op.loc)
         return total
 
     def _integral(self, op: Op, lattice: Lattice) -> Op:
@@ -130,7 +136,7 @@ class _Rewriting:
     def _carry(self, op: Op) -> Op:
         """f(scale * n) = scale * f(n) for pools, moves and sums: the scale goes behind, so that n stays in sight."""
         operands = op.operands
-        lattices = [lattice_of(self.images.of(x)) for x in operands if not isinstance(x, nn.Constant)]
+        lattices = [self._lattice(x) for x in operands if not isinstance(x, nn.Constant)]
         if len(lattices) != len(operands) or not all(lattices):
             return op
         found = {(lattice.scale, lattice.offset) for lattice in lattices if lattice}
@@ -144,6 +150,30 @@ class _Rewriting:
         result = nn.Map("mul", (moved, nn.Constant(np.array(lattice.scale, np.float32))), loc=op.loc)
         self._scaled[result] = (moved, lattice.scale)
         return result
+
+    def _lattice(self, op: Op) -> Lattice | None:
+        """The lattice of op's values; of many integers that are scaled once (a mean), without listing them."""
+        found = lattice_of(self.images.of(op))
+        if found is not None and (found.plain or found.hi - found.lo < MOST_LEVELS):
+            return found
+        return self._scaled_once(op) or found
+
+    def _scaled_once(self, op: Op) -> Lattice | None:
+        """The lattice of integers times (or divided by) one number, and remembers them as the integers of op."""
+        if op not in self._scaled:
+            if not isinstance(op, nn.Map) or op.function not in ("mul", "div") or not isinstance(op.xs[1], nn.Constant):
+                return None
+            source, factor = op.xs[0], op.xs[1].values.reshape(-1)
+            if factor.size != 1 or not 0 < factor[0] < np.inf or source.type.shape != op.type.shape:
+                return None
+            inner = self._lattice(source)
+            if inner is None or inner.offset:
+                return None
+            scale = inner.scale * float(factor[0]) if op.function == "mul" else inner.scale / float(factor[0])
+            self._scaled[op] = (self._integral(source, inner), float(np.float32(scale)))
+        source, scale = self._scaled[op]
+        ends = integers(self.images.of(source))
+        return Lattice(scale, 0.0, *ends) if ends is not None and 0 < scale < np.inf else None
 
     def _note(self, op: Op, why: str) -> None:
         self.notes.append(Note("float", why, op.loc))
@@ -164,6 +194,34 @@ class _Rewriting:
             self.notes.append(Note("warning", text, op.loc, "B0411"))
 
 
+def _bias(op: nn.Conv | nn.Dense) -> Op:
+    """The bias of a layer as it is added to its sums."""
+    assert op.bias is not None
+    rank = len(op.type.shape)
+    if isinstance(op.bias, nn.Constant):
+        return per_channel(op.bias.values, rank)
+    return move.Reshape(op.bias, (*op.bias.type.shape, *(1,) * (rank - 1)))
+
+
+def _is_pointwise(op: nn.Conv) -> bool:
+    """Whether every output position depends on the input's channels at that position alone."""
+    return op.type.shape[1:] == op.x.type.shape[1:] and all(n == 1 for n in op.w.type.shape[2:])
+
+
+def _along_positions(op: Op) -> tuple[Op, nn.Constant] | None:
+    """op as x times a constant that is the same in all channels: what a mean over neighbours leaves, for example."""
+    turned = op.perm if isinstance(op, move.Transpose) else None
+    scaled = op.x if isinstance(op, move.Transpose) else op
+    if not isinstance(scaled, nn.Map) or scaled.function != "mul" or not isinstance(scaled.xs[1], nn.Constant):
+        return None
+    x, factor = scaled.xs[0], scaled.xs[1].values
+    if x.type.shape != scaled.type.shape or factor.ndim != len(x.type.shape):
+        return None
+    if turned is not None:
+        x, factor = move.Transpose(x, turned, loc=op.loc), factor.transpose(turned)
+    return (x, nn.Constant(factor, loc=scaled.loc)) if factor.shape[0] == 1 else None
+
+
 def _is_padded(op: nn.Conv | nn.Dense) -> bool:
     return isinstance(op, nn.Conv) and any(op.pads)
 
@@ -179,6 +237,24 @@ def _offsets(op: nn.Conv | nn.Dense, weights: Weights, offset: float) -> nn.Cons
     of_ones = nn.Conv(op.x, kernel, None, op.strides, op.pads, op.dilations, op.groups)
     inside = evaluate(of_ones, [ones, kernel.values[None]])[0]
     return nn.Constant((inside * gain.reshape(-1, *(1,) * (inside.ndim - 1))).astype(np.float32))
+
+
+def _is_wide(weights: Weights) -> bool:
+    """Whether weights take more planes than ±1 or -1/0/+1 do: if they are of two values, bits and a window sum do."""
+    return int(np.abs(weights.integers).max(initial=0)) > 1
+
+
+def _one_sided(weights: Weights) -> Weights:
+    """Rows of 0 and -1 as 0 and +1 with a negative scale, where that leaves nothing else: one plane then does."""
+    if weights.integers.min(initial=0) != -1 or (weights.integers != 0).all():
+        return weights
+    rows = weights.integers.reshape(len(weights.integers), -1)
+    falls = rows.max(1) <= 0
+    if not (falls | (rows.min(1) >= 0)).all():
+        return weights
+    signs = np.where(falls, -1, 1)
+    integers = weights.integers * signs.reshape(-1, *(1,) * (weights.integers.ndim - 1)).astype(weights.integers.dtype)
+    return replace(weights, integers=integers, scale=(weights.scale * signs).astype(np.float32))
 
 
 def _without_empty_filters(weights: Weights) -> Weights:

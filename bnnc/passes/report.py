@@ -62,10 +62,10 @@ def _packed(op: bit.Conv | bit.Dense) -> LayerFact:
 
 def bits_per_weight(op: bit.Conv | bit.Dense) -> int:
     """How many bit planes the weights of a layer take."""
-    highest = int(abs(op.weights).max(initial=1))
-    if highest == 1:
-        return 1 if (op.weights != 0).all() else 2
-    return max(int(op.weights.max()), -int(op.weights.min()) - 1).bit_length() + 1
+    low, high = int(op.weights.min(initial=0)), int(op.weights.max(initial=0))
+    if low >= -1 and high <= 1:
+        return 1 if low == 0 or (op.weights != 0).all() else 2
+    return max(high, -low - 1).bit_length() + (low < 0)
 
 
 def _float(op: nn.Conv | nn.Dense, size: int, reasons: dict[Location, str]) -> LayerFact:

@@ -109,8 +109,10 @@ class _Lowering:
         return bit.Conv(x, kernel, op.strides, op.pads, op.dilations, op.groups, loc=op.loc)
 
     def _elementwise(self, op: nn.Map | nn.MultiThreshold) -> Op | None:
-        if not self._leaves_region(op) or not op.type.shape:
+        if not op.type.shape:
             return None
+        if not self._leaves_region(op):  # the sum at which a region starts is still one of integers
+            return self._sum(op) if self.images.regions.source(op) is op else None
         added = self._sum(op)
         if added is not None:
             return added

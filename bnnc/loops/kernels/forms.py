@@ -10,6 +10,7 @@ Activations come as bit planes u_p with x = Σ c_p u_p, and c is the layout's `p
 * trits x ternary:       pop(z & m) - 2 pop((s ^ n) & z & m)
 * planes x ±1:           Σ_p c_p (pop(u_p) - 2 pop(u_p & n)),  the first sum once a pixel
 * planes x planes:       Σ_pq c_p d_q pop(u_p & v_q),          weights in two's complement
+* x times 0/1 (or 0/-1): planes of one bit, below
 * bits x planes:         2 Σ_q d_q pop(u & v_q) - Σ w
 
 Different coefficients need no second set of accumulators and no shift in the inner loop: the terms run in passes from
@@ -123,13 +124,14 @@ def choose_form(planes: Planes, weights: np.ndarray, real: np.ndarray | None = N
     low, high = (int(used.min()), int(used.max())) if used.size else (0, 0)
     small = low >= -1 and high <= 1
     signs = small and not bool((used == 0).any())
-    if planes == BIT and small:
+    one_sided = small and not signs and low * high == 0
+    if planes == BIT and small and not one_sided:
         term = Term(1, differ=(0, 0), weight=None if signs else 1)
         return Form((Pass(1, (term,)),), -2, -1, masked=not signs, sign_bits=True)
     if planes == TRIT and signs and shared:
         term = Term(1, differ=(1, 0), activation=0)
         return Form((Pass(1, (term,), ((1, 0),)),), 1, 0, pixel_sum=True)
-    if planes == TRIT and small:
+    if planes == TRIT and small and not one_sided:
         heavy = Pass(1, (Term(-1, differ=(1, 0), activation=0, weight=1),))
         return Form((heavy, Pass(2, (Term(1, activation=0, weight=1),))), 1, 0, masked=True)
     if signs and shared:
