@@ -99,7 +99,7 @@ def test_convolutions_of_every_shape(
     agree(module, {"x": integers_of(dtype, rng, (2, inputs, *size))})
 
 
-@pytest.mark.parametrize("name", ["", "9lives", 'a"b\nc', "ünï", "conv/1.weight", "int", "x" * 300])
+@pytest.mark.parametrize("name", ["", "9lives", 'a"b\nc', "a\0b\x1b", "ünï", "conv/1.weight", "int", "x" * 300])
 def test_any_name_of_a_layer_makes_good_code(name: str) -> None:
     from bnnc.ir.location import Location
 

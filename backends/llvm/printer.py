@@ -182,7 +182,7 @@ class _FunctionPrinter(ExpressionPrinter):
     def _comments(function: Function) -> list[str]:
         texts = [function.comment, f"layer {function.loc.name}" if function.loc.name else ""]
         # A user's name may hold anything; a comment holds one line of ASCII.
-        plain = [" ".join(text.split()).encode("ascii", "backslashreplace").decode() for text in texts if text]
+        plain = [" ".join(text.split()).encode("unicode_escape").decode() for text in texts if text]
         return [f"; {text}" for text in plain]
 
     def _print_body(self, function: Function) -> None:

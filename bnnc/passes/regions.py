@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnnc.ir import nn
-from bnnc.ir.module import topological
 from bnnc.ir.op import Op
 from bnnc.reference.nn import ELEMENTWISE
 
@@ -128,8 +127,20 @@ class Regions:
         source = self.source(root)
         if source is None or source is root:
             return None
-        inside = tuple(op for op in topological([root]) if op is not source and self.source(op) is source)
-        return Region(source, root, inside)
+        return Region(source, root, self._inside(root, source))
+
+    def _inside(self, root: Op, source: Op) -> tuple[Op, ...]:
+        """The ops from source (not part of it) to root, operands first."""
+        order: dict[Op, None] = {}
+        stack = [(root, False)]
+        while stack:
+            op, ready = stack.pop()
+            if ready:
+                order[op] = None
+            elif op not in order and op is not source and self.source(op) is source:
+                stack.append((op, True))
+                stack.extend((x, False) for x in reversed(op.operands))
+        return tuple(order)
 
 
 def _dynamic(op: Op, sources: dict[Op, Op | None]) -> bool:
