@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnnc.loops.ir import I16, I32, Type, vector_of
+from bnnc.loops.ir import I16, I32, NUMPY, Scalar, Type, vector_of
 from bnnc.loops.layout import WORD
 from bnnc.loops.machine import Machine
+
+CHANGED, WITHIN = 1, 2
+"""What is known of a row of hidden weights that was touched: nothing more, or that it is within the bound."""
 
 
 def up(value: int, multiple: int) -> int:
@@ -72,11 +75,15 @@ class BatchSums:
 
 @dataclass(frozen=True)
 class Hidden:
-    """int16 [rows][stride]: hidden weights within ±limit; anything behind the last of a row."""
+    """int16 [rows][stride]: hidden weights within ±limit; anything behind the last of a row.
+
+    A row is a multiple of `block` elements, so that blocks of the reinforcement are neighbours in memory.
+    """
 
     rows: int
     width: int
     limit: int
+    block: int = 1
 
     @property
     def words(self) -> int:
@@ -86,7 +93,7 @@ class Hidden:
     @property
     def stride(self) -> int:
         """Elements of one row."""
-        return self.words * WORD
+        return up(self.width, max(WORD, self.block))
 
     @property
     def length(self) -> int:
@@ -96,19 +103,31 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Signs:
-    """Binary weights [rows, width] for products: words [vector of rows][word][row of the vector].
+    """Binary weights [rows, width] for products: [vector of rows][unit][row of the vector], a unit is `bits` bits.
 
-    A lane is an output, so that a product needs no sum across lanes. Bits and rows that do not exist are 0.
+    A lane is an output, so that a product needs no sum across lanes; it is 16 bits wide where there are vectors, enough
+    for a sum. Bits and rows that do not exist are 0.
     """
 
     rows: int
     width: int
     lanes: int
+    bits: int
 
     @property
     def words(self) -> int:
-        """Words of one row."""
+        """Words of 32 bits of one row."""
         return -(-self.width // WORD)
+
+    @property
+    def per_word(self) -> int:
+        """Units of a word."""
+        return WORD // self.bits
+
+    @property
+    def units(self) -> int:
+        """Units of one row: whole words of them."""
+        return self.words * self.per_word
 
     @property
     def vectors(self) -> int:
@@ -117,25 +136,41 @@ class Signs:
 
     @property
     def length(self) -> int:
-        """Words in all."""
-        return self.vectors * self.words * self.lanes
+        """Units in all."""
+        return self.vectors * self.units * self.lanes
+
+    @property
+    def element(self) -> Scalar:
+        """What holds a unit."""
+        return I16 if self.bits == 16 else I32
 
     @property
     def type(self) -> Type:
-        """One word of every row of a vector."""
-        return vector_of(I32, self.lanes)
+        """One unit of every row of a vector."""
+        return vector_of(self.element, self.lanes)
+
+    @property
+    def alignment(self) -> int:
+        """Bytes of a vector."""
+        return self.lanes * self.bits // 8
 
     def pack(self, weights: np.ndarray) -> np.ndarray:
-        """uint32, flat, of ±1 [rows, width]."""
-        words = packed_rows(weights > 0, self.vectors * self.lanes)
-        return np.ascontiguousarray(words.reshape(self.vectors, self.lanes, self.words).transpose(0, 2, 1)).reshape(-1)
+        """int16 or int32, flat, of ±1 [rows, width]."""
+        units = packed_rows(weights > 0, self.vectors * self.lanes).view(NUMPY[self.element])
+        blocks = units.reshape(self.vectors, self.lanes, self.units).transpose(0, 2, 1)
+        return np.ascontiguousarray(blocks).reshape(-1)
 
-    def unpack(self, words: np.ndarray) -> np.ndarray:
+    def unpack(self, units: np.ndarray) -> np.ndarray:
         """int8 ±1 [rows, width] of what `pack` gives."""
-        rows = words.view(np.uint32).reshape(self.vectors, self.words, self.lanes).transpose(0, 2, 1)
-        octets = np.ascontiguousarray(rows.reshape(-1, self.words)[: self.rows]).view(np.uint8)
+        rows = units.reshape(self.vectors, self.units, self.lanes).transpose(0, 2, 1)
+        octets = np.ascontiguousarray(rows.reshape(-1, self.units)[: self.rows]).view(np.uint8)
         bits = np.unpackbits(octets, axis=1, bitorder="little", count=self.width)
         return (2 * bits.astype(np.int8) - 1).astype(np.int8)
+
+
+def signs_layout(rows: int, width: int, machine: Machine) -> Signs:
+    """The layout of weights for products on a machine."""
+    return Signs(rows, width, half_lanes(machine), 16) if machine.lanes > 1 else Signs(rows, width, 1, 32)
 
 
 def packed_rows(flags: np.ndarray, rows: int = 0) -> np.ndarray:
@@ -146,4 +181,16 @@ def packed_rows(flags: np.ndarray, rows: int = 0) -> np.ndarray:
     return np.packbits(padded, axis=1, bitorder="little").view(np.uint32)
 
 
-__all__ = ["I16", "BatchBits", "BatchSums", "Hidden", "Signs", "half_lanes", "long_lanes", "packed_rows", "up"]
+__all__ = [
+    "CHANGED",
+    "WITHIN",
+    "BatchBits",
+    "BatchSums",
+    "Hidden",
+    "Signs",
+    "half_lanes",
+    "long_lanes",
+    "packed_rows",
+    "signs_layout",
+    "up",
+]

@@ -21,22 +21,22 @@ from bnnc.loops.ir import (
     constant,
     load,
     pack,
-    select,
     splat,
     vector_of,
 )
-from bnnc.loops.kernels.training.draws import draw, stream
-from bnnc.loops.kernels.training.layouts import Hidden, half_lanes, long_lanes
+from bnnc.loops.kernels.training.draws import GOLDEN, mix, stream
+from bnnc.loops.kernels.training.layouts import WITHIN, Hidden, half_lanes, long_lanes
 from bnnc.loops.machine import Machine
 
-_TOGETHER = 32
-"""So many draws are looked at before any is used."""
+PLACES = 32
+"""int64 elements of scratch memory that a thread needs: so many draws are looked at before any is used."""
 
 
 def reinforce(name: str, hidden: Hidden, layer: int, block: int, bound: int, machine: Machine) -> Function:
-    """A function (rate, active, clock, hidden, changed, first, last) for rows first … last - 1.
+    """A function (rate, active, clock, hidden, changed, places, first, last) for rows first … last - 1.
 
-    A weight outside ±bound can only be in a row whose `changed` (int8) is not 0.
+    A weight outside ±bound can only be in a row whose `changed` (int8) is not 0 (WITHIN: not even there).
+    places: scratch memory.
     """
     b = Builder(name, comment=f"reinforcement of {hidden.rows} rows of {hidden.width} hidden weights")
     rate = b.parameter("rate", I32, 1)
@@ -44,6 +44,7 @@ def reinforce(name: str, hidden: Hidden, layer: int, block: int, bound: int, mac
     clock = b.parameter("clock", I32, 3)
     weights = b.parameter("hidden", I16, hidden.length, "both", alignment=64)
     changed = b.parameter("changed", I8, hidden.rows)
+    places = b.parameter("places", I64, PLACES, "both", alignment=64)
     first, last = b.scalar("first", I64), b.scalar("last", I64)
     if bound < hidden.limit:
         _clamp(b, hidden, bound, machine, weights, changed, first, last)
@@ -51,47 +52,47 @@ def reinforce(name: str, hidden: Hidden, layer: int, block: int, bound: int, mac
     with b.when(compare("ne", load(active, 0), 0) & compare("ne", threshold, 0)):
         key = stream(b, Convert("sext", load(clock, 0), I64), REINFORCE, layer, Convert("sext", load(clock, 1), I64))
         blocks = -(-hidden.width // block)
+        # Where rows are whole blocks, draw i belongs to elements i * block … of the matrix.
+        whole = hidden.stride == blocks * block
         lanes = long_lanes(machine)
         type_ = vector_of(I64, lanes)
+        together = PLACES if lanes > 1 else 1
         end = b.let(last * blocks, "end")
         lane = LaneIndex(type_)
-        with b.loop(end, "index", start=first * blocks, step=_TOGETHER, unroll_one=False) as index:
+        with b.loop(end, "index", start=first * blocks, step=together, unroll_one=False) as index:
             flags = []
-            for n in range(0, _TOGETHER, lanes):
-                u = draw(b, key, splat(index + n, type_) + lane)
-                high = Binary("lshr", u, constant(33, type_))
-                flags.append(b.let(compare("lt", high, splat(threshold, type_)), "hit"))
+            for n in range(0, together, lanes):
+                u = _draws(b, key, index, n, lane)
+                place: Expression = u & (block - 1)
+                if whole:
+                    place = place + (splat(index * block, type_) + (lane + n) * block)
+                b.store(places, n, place, alignment=8 * lanes)
+                flags.append(b.let(Binary("lshr", u, constant(33, type_)) < splat(threshold, type_), "hit"))
             hits = b.variable("hits", pack(tuple(flags)))
             rest = b.let(end - index, "rest")
-            with b.when(rest < _TOGETHER):
-                below = Binary("shl", constant(1, I32), Convert("trunc", rest, I32)) - 1
-                b.assign(hits, hits & below)
+            with b.when(rest < together):
+                b.assign(hits, hits & (Binary("shl", constant(1, I32), Convert("trunc", rest, I32)) - 1))
             with b.loop_while(compare("ne", hits, 0)):
-                which = b.let(index + Convert("zext", Unary("count_trailing_zeros", hits), I64), "which")
+                which = Convert("zext", Unary("count_trailing_zeros", hits), I64)
+                place = load(places, which)
+                if not whole:
+                    draw_number = b.let(index + which, "draw_number")
+                    row = b.let(binary("udiv", draw_number, blocks), "row")
+                    place = place + row * hidden.stride + (draw_number - row * blocks) * block
+                place = b.let(place, "place")
                 b.assign(hits, hits & (hits - 1))
-                _push(b, hidden, block, bound, blocks, weights, draw(b, key, which), which)
+                # A place behind the end of a row may be hit: nobody reads it.
+                h = b.let(Convert("sext", load(weights, place), I32), "h")
+                away = (Binary("ashr", h, constant(31, I32)) | 1) * 2
+                pushed = binary("max", binary("min", h + away, constant(bound, I32)), constant(-bound, I32))
+                b.store(weights, place, Convert("trunc", pushed, I16))
     return b.function()
 
 
-def _push(
-    b: Builder,
-    hidden: Hidden,
-    block: int,
-    bound: int,
-    blocks: int,
-    weights: Buffer,
-    drawn: Expression,
-    which: Expression,
-) -> None:
-    row = b.let(binary("udiv", which, blocks), "row")
-    column = b.let((which - row * blocks) * block + (drawn & (block - 1)), "column")
-    inside = constant(True, compare("lt", column, 0).type) if hidden.width % block == 0 else column < hidden.width
-    with b.when(inside):
-        place = b.let(row * hidden.stride + column, "place")
-        h = b.let(Convert("sext", load(weights, place), I32), "h")
-        up = binary("min", h + 2, constant(bound, I32))
-        down = binary("max", h - 2, constant(-bound, I32))
-        b.store(weights, place, Convert("trunc", select(h >= 0, up, down), I16))
+def _draws(b: Builder, key: Expression, index: Expression, n: int, lane: LaneIndex) -> Expression:
+    """Draws index + n …, a lane each; only one product for all lanes goes into the counter."""
+    begin = key + index * constant(GOLDEN, I64)
+    return mix(b, splat(b.let(begin, "begin"), lane.of) + (lane + (n + 1)) * constant(GOLDEN, lane.of))
 
 
 def _clamp(
@@ -106,11 +107,12 @@ def _clamp(
 ) -> None:
     lanes = half_lanes(machine)
     type_ = vector_of(I16, lanes)
-    with (
-        b.loop(last, "row", start=first, unroll_one=False) as row,
-        b.when(compare("ne", load(changed, row), 0)),
-        b.loop(hidden.stride // lanes, "vector") as vector,
-    ):
-        place = b.let(row * hidden.stride + vector * lanes, "place")
-        h = binary("max", load(weights, place, type_, 2 * lanes), constant(-bound, type_))
-        b.store(weights, place, binary("min", h, constant(bound, type_)), alignment=2 * lanes)
+    with b.loop(last, "row", start=first, unroll_one=False) as row:
+        state = b.let(load(changed, row), "state")
+        with (
+            b.when(compare("ne", state, 0) & compare("ne", state, WITHIN)),
+            b.loop(hidden.stride // lanes, "vector") as vector,
+        ):
+            place = b.let(row * hidden.stride + vector * lanes, "place")
+            h = binary("max", load(weights, place, type_, 2 * lanes), constant(-bound, type_))
+            b.store(weights, place, binary("min", h, constant(bound, type_)), alignment=2 * lanes)

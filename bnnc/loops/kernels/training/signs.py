@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
     I8,
@@ -9,17 +11,20 @@ from bnnc.loops.ir import (
     I32,
     I64,
     Binary,
+    Buffer,
     Convert,
     Expression,
     Function,
     Select,
     Unpack,
+    Variable,
     binary,
     compare,
     constant,
     load,
     pack,
     popcount,
+    select,
     splat,
     vector_of,
 )
@@ -33,12 +38,12 @@ def take_signs(name: str, hidden: Hidden, w: Signs, turned: Signs | None, machin
 
     w and, where it is needed, its transpose `turned` get the signs of the rows whose `changed` (int8) is 1, which
     becomes 0; flips int32 [rows] gets how many signs of each row are new. With `turned`, threads split rows at
-    multiples of 32.
+    multiples of a unit.
     """
     b = Builder(name, comment=f"signs of {hidden.rows} rows of {hidden.width} hidden weights")
     values = b.parameter("hidden", I16, hidden.length, alignment=64)
-    words = b.parameter("w", I32, w.length, "both", alignment=4 * w.lanes)
-    other = b.parameter("turned", I32, turned.length, "both", alignment=4 * turned.lanes) if turned else None
+    units = b.parameter("w", w.element, w.length, "both", alignment=w.alignment)
+    other = b.parameter("turned", w.element, turned.length, "both", alignment=turned.alignment) if turned else None
     changed = b.parameter("changed", I8, hidden.rows, "both")
     flips = b.parameter("flips", I32, hidden.rows, "write")
     first, last = b.scalar("first", I64), b.scalar("last", I64)
@@ -49,46 +54,52 @@ def take_signs(name: str, hidden: Hidden, w: Signs, turned: Signs | None, machin
         with b.when(compare("ne", load(changed, row), 0)):
             b.store(changed, row, 0)
             start = b.let(row * hidden.stride, "start")
-            base = b.let(binary("udiv", row, w.lanes) * (w.words * w.lanes) + binary("urem", row, w.lanes), "base")
-
-            def word_of(index: Expression) -> Expression:
-                parts = tuple(
-                    compare("ge", load(values, start + (index * WORD + n * lanes), type_, min(64, 2 * lanes)), 0)
+            base = b.let(binary("udiv", row, w.lanes) * (w.units * w.lanes) + binary("urem", row, w.lanes), "base")
+            full = hidden.width // WORD
+            with b.loop(-(-hidden.width // WORD), "word", unroll_one=False) as index:
+                flags = tuple(
+                    compare("ge", load(values, start + (index * WORD + n * lanes), type_, 2 * lanes), 0)
                     for n in range(WORD // lanes)
                 )
-                return pack(parts)
-
-            def write(index: Expression, mask: int) -> None:
-                new = word_of(index)
-                if mask:
-                    new = new & mask
-                new = b.let(new, "new")
-                place = b.let(base + index * w.lanes, "place")
-                b.assign(count, count + popcount(load(words, place) ^ new))
-                b.store(words, place, new)
+                word = pack(flags)
+                if hidden.width % WORD:
+                    # Nothing is known of what lies behind the last weight.
+                    last_word = constant((1 << hidden.width % WORD) - 1, I32)
+                    word = word & select(index < full, constant(-1, I32), last_word)
+                word = b.let(word, "new")
+                _store(b, w, units, base + index * (w.per_word * w.lanes), word, count)
                 if turned is not None and other is not None:
-                    valid = hidden.width % WORD if mask else WORD
-                    for n in range(-(-valid // turned.lanes)):
-                        vector = index * (WORD // turned.lanes) + n
-                        where = b.let(
-                            (vector * turned.words + Binary("lshr", row, constant(5, I64))) * turned.lanes, "where"
-                        )
-                        own = Binary("shl", constant(1, I32), Convert("trunc", row, I32) & 31)
-                        bit = b.let(splat(own, turned.type), "bit")
-                        old = load(other, where, turned.type, 4 * turned.lanes)
-                        cleared = b.let(old & ~bit, "cleared")
-                        mine = new if n == 0 else Binary("lshr", new, constant(n * turned.lanes, I32))
-                        b.store(
-                            other,
-                            where,
-                            Select(Unpack(mine, turned.lanes), cleared | bit, cleared),
-                            alignment=4 * turned.lanes,
-                        )
-
-            full = hidden.width // WORD
-            with b.loop(full, "word", unroll_one=False) as index:
-                write(index, 0)
-            if hidden.width % WORD:
-                write(constant(full, I64), (1 << hidden.width % WORD) - 1)
+                    _store_turned(b, turned, other, row, index, word)
         b.store(flips, row, count)
     return b.function()
+
+
+def _store(b: Builder, w: Signs, units: Buffer, place: Expression, word: Expression, count: Variable) -> None:
+    """The units of one word of one row; counts bits that are new."""
+    for part in range(w.per_word):
+        where = b.let(place + part * w.lanes, "where")
+        unit = word
+        if w.per_word > 1:
+            shifted = Binary("lshr", word, constant(16 * part, I32)) if part else word
+            unit = b.let(Convert("trunc", shifted, I16), "unit")
+        new = popcount(load(units, where) ^ unit)
+        b.assign(count, count + (Convert("zext", new, I32) if w.per_word > 1 else new))
+        b.store(units, where, unit)
+
+
+def _store_turned(
+    b: Builder, turned: Signs, other: Buffer, row: Expression, index: Expression, word: Expression
+) -> None:
+    """The bits of one word of a row, each as bit `row` of a row of the transpose."""
+    unit = Binary("udiv", row, constant(turned.bits, I64))
+    own = Convert("trunc", binary("urem", row, turned.bits), turned.element)
+    bit = b.let(splat(Binary("shl", constant(1, turned.element), own), turned.type), "bit")
+    for n in range(WORD // turned.lanes):
+        vector = index * (WORD // turned.lanes) + n
+        where = b.let((vector * turned.units + unit) * turned.lanes, "where")
+        inside = vector < turned.vectors
+        with nullcontext() if turned.lanes == WORD else b.when(inside):
+            cleared = b.let(load(other, where, turned.type, turned.alignment) & ~bit, "cleared")
+            mine = word if n == 0 else Binary("lshr", word, constant(n * turned.lanes, I32))
+            new = Select(Unpack(mine, turned.lanes), cleared | bit, cleared)
+            b.store(other, where, new, alignment=turned.alignment)

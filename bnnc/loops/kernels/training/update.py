@@ -22,16 +22,17 @@ from bnnc.loops.ir import (
     splat,
     vector_of,
 )
-from bnnc.loops.kernels.training.layouts import BatchBits, Hidden, half_lanes
+from bnnc.loops.kernels.training.layouts import CHANGED, WITHIN, BatchBits, Hidden, half_lanes
 from bnnc.loops.layout import WORD
 from bnnc.loops.machine import Machine
 
 
-def update(name: str, hidden: Hidden, x: BatchBits, machine: Machine) -> Function:
+def update(name: str, hidden: Hidden, x: BatchBits, bound: int, machine: Machine) -> Function:
     """A function (picks, counts, x, hidden, heads, links, changed, samples, first, last) for rows first … last - 1.
 
     picks, counts: of `samples` samples, as the pick kernel gives them. heads int32 [rows], links int32 [samples][rows]:
-    scratch. changed int8 [rows] becomes 1 for every row that was touched. h + 2 Σ ±x is clamped once, after the sum.
+    scratch. h + 2 Σ ±x is clamped to ±bound once, after the sum: to the limit of the type, or to less where the batch
+    ends with this call. changed int8 [rows] becomes CHANGED, or then WITHIN, for every row that was touched.
     """
     b = Builder(name, comment=f"corrections of {hidden.rows} rows of {hidden.width} hidden weights")
     picks = b.parameter("picks", I32, x.samples * hidden.rows)
@@ -54,8 +55,8 @@ def update(name: str, hidden: Hidden, x: BatchBits, machine: Machine) -> Functio
     with b.loop(last, "row", start=first, unroll_one=False) as row:
         head = b.let(load(heads, row), "head")
         with b.when(head >= 0):
-            b.store(changed, row, 1)
-            _row(b, hidden, x, machine, row, head, picks, bits, weights, links)
+            b.store(changed, row, WITHIN if bound < hidden.limit else CHANGED)
+            _row(b, hidden, x, bound, machine, row, head, picks, bits, weights, links)
     return b.function()
 
 
@@ -63,6 +64,7 @@ def _row(
     b: Builder,
     hidden: Hidden,
     x: BatchBits,
+    bound: int,
     machine: Machine,
     row: Expression,
     head: Expression,
@@ -73,7 +75,7 @@ def _row(
 ) -> None:
     lanes = half_lanes(machine)
     type_ = vector_of(I16, lanes)
-    vectors = hidden.stride // lanes
+    vectors = hidden.words * WORD // lanes
     most = 26 if machine.vector_registers >= 32 else 8
     pieces = -(-vectors // most)
     together = -(-vectors // pieces)
@@ -94,16 +96,21 @@ def _row(
                     flags = _flags(bits, from_, place, n, lanes)
                     b.assign(total, Select(flags, total + step, total))
                 b.assign(node, load(links, at))
-            low, high = constant(-hidden.limit, type_), constant(hidden.limit, type_)
             zero = constant(0, type_)
+            ends = [b.let(splat(constant(end, I16) - base, type_), "end") for end in (-bound, bound)]
+            offset = b.let(splat(base, type_), "offset")
             for n, total in enumerate(sums):
                 where = b.let(row * hidden.stride + place + n * lanes, "where")
-                delta = b.let(total + splat(base, type_), "delta")
                 h = load(weights, where, type_, 2 * lanes)
-                # clamp(h + delta) without leaving 16 bits: only one of the two bounds can matter.
-                h = binary("max", h, low - binary("min", delta, zero))
-                h = binary("min", h, high - binary("max", delta, zero))
-                b.store(weights, where, h + delta, alignment=2 * lanes)
+                if bound + 2 * x.samples < 1 << 15:
+                    low, high = (b.let(end - total, "low_high") for end in ends)
+                    h = binary("min", binary("max", h, low), high) + total + offset
+                else:
+                    # The same where h is within ±bound, without leaving 16 bits.
+                    delta = b.let(total + offset, "delta")
+                    h = binary("max", h, -bound - binary("min", delta, zero))
+                    h = binary("min", h, bound - binary("max", delta, zero)) + delta
+                b.store(weights, where, h, alignment=2 * lanes)
 
 
 def _pieces(vectors: int, together: int) -> list[tuple[int, int, int]]:

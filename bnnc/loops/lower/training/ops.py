@@ -11,7 +11,7 @@ from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.move import Concat, Slice, Transpose
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, value_range
-from bnnc.loops.builder import Builder, at
+from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
     I16,
     I32,
@@ -22,6 +22,7 @@ from bnnc.loops.ir import (
     Function,
     Pointer,
     Reduce,
+    Scalar,
     binary,
     compare,
     constant,
@@ -30,10 +31,10 @@ from bnnc.loops.ir import (
     vector_of,
 )
 from bnnc.loops.kernels.training import bits, numbers
-from bnnc.loops.kernels.training.layouts import BatchBits, BatchSums, Signs, packed_rows
+from bnnc.loops.kernels.training.layouts import BatchBits, BatchSums, packed_rows, signs_layout
 from bnnc.loops.kernels.training.pick import pick, scratch_length
 from bnnc.loops.kernels.training.product import can_sign, product
-from bnnc.loops.kernels.training.reinforce import reinforce
+from bnnc.loops.kernels.training.reinforce import PLACES, reinforce
 from bnnc.loops.kernels.training.signs import take_signs
 from bnnc.loops.kernels.training.trigger import trigger
 from bnnc.loops.kernels.training.update import update
@@ -48,6 +49,7 @@ from bnnc.loops.lower.training.values import (
     Numbers,
     PerSample,
     Picks,
+    Scratch,
     Sums,
     Table,
     Value,
@@ -84,8 +86,12 @@ class Kernels:
 
 
 class ModuleTasks:
-    """The tasks of one module, in order. `again`: the same module for one sample more, which shows what depends on
-    their number; None for a module without samples. `outputs`: those that become the state."""
+    """The tasks of one module, in order.
+
+    `again`: the same module for one sample more, which shows what depends on their number; None for a module without
+    samples. `outputs`: those that become the state. `bounds`: of hidden weights that this module updates last in a
+    batch, so that they may be brought within it at once. `scratch`: gives memory that every thread has of its own.
+    """
 
     def __init__(
         self,
@@ -97,10 +103,11 @@ class ModuleTasks:
         arena: Arena,
         kernels: Kernels,
         machine: Machine,
-        scratch: Callable[[int], Buffer],
+        scratch: Scratch,
         outputs: tuple[Output, ...],
+        bounds: dict[Buffer, int],
     ) -> None:
-        self.batch, self.homes, self.arena = batch, homes, arena
+        self.batch, self.homes, self.arena, self.bounds = batch, homes, arena, bounds
         self.inputs, self.outputs = module.inputs, outputs
         self.kernels, self.machine, self.scratch = kernels, machine, scratch
         self.tasks: list[Task] = []
@@ -283,14 +290,14 @@ class ModuleTasks:
 
     # ------------------------------------------------------------------------------------------------- samples
     def _samples(
-        self, kernel: Function, reads: Sequence[Buffer], writes: Sequence[Buffer], own: Buffer | None = None
+        self, kernel: Function, reads: Sequence[Buffer], writes: Sequence[Buffer], own: Scalar | None = None
     ) -> None:
-        """A call for the samples of each thread; `own` is scratch memory, a part of it for each thread."""
+        """A call for the samples of each thread; with scratch memory of elements `own`."""
 
         def emit(b: Builder, run: Run) -> None:
             arguments: list[Buffer | Pointer | Expression] = [*reads]
             if own is not None:
-                arguments.append(at(own, run.thread * (own.length // MOST_THREADS)))
+                arguments.append(self.scratch.of(run.thread, own))
             b.call(kernel, *arguments, *writes, run.first, run.last)
 
         self.tasks.append(Task(kernel.name, SAMPLES, tuple(reads), tuple(writes), emit))
@@ -325,7 +332,7 @@ class ModuleTasks:
     def _product(self, op: training.Product) -> Value:
         x, w = self._bits(op.x), self.values[op.w]
         if isinstance(w, Table):
-            layout = Signs(len(w.values), w.values.shape[1], self.machine.lanes)
+            layout = signs_layout(len(w.values), w.values.shape[1], self.machine)
             w = Weights(self.kernels.constant("classifier", layout.pack(w.values)), layout)
         if not isinstance(w, Weights) or x.layout.width > 2**15 - 1:
             raise refused(f"a product of {op.x.type} and {op.w.type}")
@@ -427,14 +434,14 @@ class ModuleTasks:
         neurons = sums.layout.width
         picks = self.arena.take("picks", I32, self.batch * neurons)
         counts = self.arena.take("counts", I32, self.batch)
-        own = self.scratch(scratch_length(sums.layout, self.machine))
+        self.scratch.ask(I16, scratch_length(sums.layout, self.machine))
         kernel = self.kernels.get(
             "pick",
             (sums.layout, wanted.layout, op.layer, op.tie, op.zero_right),
             lambda name: pick(name, sums.layout, wanted.layout, op.layer, op.tie, op.zero_right, self.machine),
         )
         reads = [sums.buffer, wanted.buffer, self._flags(op.active), group, clock]
-        self._samples(kernel, reads, [picks, counts], own)
+        self._samples(kernel, reads, [picks, counts], I16)
         return Picks(picks, counts, neurons)
 
     def _number_buffer(self, op: Op) -> Buffer:
@@ -457,10 +464,13 @@ class ModuleTasks:
         if not isinstance(picks, Picks) or x.layout.planes != 1:
             raise refused(f"an update by {op.picks.type}")
         rows = hidden.layout.rows
+        bound = self.bounds.get(hidden.buffer, hidden.layout.limit)
         heads = self.arena.take("heads", I32, rows)
         links = self.arena.take("links", I32, self.batch * rows)
         kernel = self.kernels.get(
-            "update", (hidden.layout, x.layout), lambda name: update(name, hidden.layout, x.layout, self.machine)
+            "update",
+            (hidden.layout, x.layout, bound),
+            lambda name: update(name, hidden.layout, x.layout, bound, self.machine),
         )
 
         def emit(b: Builder, run: Run) -> None:
@@ -476,6 +486,7 @@ class ModuleTasks:
         hidden = self._hidden(op.hidden)
         rows = hidden.layout.rows
         reads = tuple(self._number_buffer(operand) for operand in (op.rate, op.active, op.clock))
+        self.scratch.ask(I64, PLACES)
         kernel = self.kernels.get(
             "reinforce",
             (hidden.layout, op.layer, op.block, op.bound),
@@ -483,7 +494,8 @@ class ModuleTasks:
         )
 
         def emit(b: Builder, run: Run) -> None:
-            b.call(kernel, *reads, hidden.buffer, hidden.changed, *run.rows[rows])
+            own = self.scratch.of(run.thread, I64)
+            b.call(kernel, *reads, hidden.buffer, hidden.changed, own, *run.rows[rows])
 
         self.tasks.append(Task(kernel.name, rows, (*reads, hidden.changed), (hidden.buffer,), emit))
         return hidden

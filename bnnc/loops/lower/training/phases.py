@@ -44,8 +44,8 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One op, or a part of it (`name`): who does which part of it (`ONE`, `SAMPLES`, or the number of rows that are shared), what it touches, and
-    how its code is written."""
+    """One op, or a part of it: `share` says who does what (`ONE`, `SAMPLES`, or the number of rows that threads share),
+    reads and writes what it touches, `emit` writes its code."""
 
     name: str
     share: str | int

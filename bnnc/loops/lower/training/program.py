@@ -9,10 +9,10 @@ import numpy as np
 
 from bnnc.ir.module import Input, Module
 from bnnc.ir.move import Transpose
+from bnnc.ir.training import Reinforce, Update
 from bnnc.ir.types import TensorType
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
-    I16,
     I32,
     I64,
     Buffer,
@@ -28,7 +28,17 @@ from bnnc.loops.ir import (
 from bnnc.loops.kernels.training.layouts import BatchBits, up
 from bnnc.loops.lower.training.ops import MOST_THREADS, Kernels, ModuleTasks
 from bnnc.loops.lower.training.phases import ONE, SAMPLES, Run, Task, part, row_part, write_phases
-from bnnc.loops.lower.training.values import Arena, Bits, HiddenWeights, Home, Numbers, PerSample, Value, make_home
+from bnnc.loops.lower.training.values import (
+    Arena,
+    Bits,
+    HiddenWeights,
+    Home,
+    Numbers,
+    PerSample,
+    Scratch,
+    Value,
+    make_home,
+)
 from bnnc.loops.machine import Machine
 
 EPOCH, EVALUATE = 0, 1
@@ -89,17 +99,21 @@ class _Writer:
         self.name, self.batch, self.machine = name, batch, machine
         self.arena, self.kernels = Arena(), Kernels()
         self.homes: dict[str, Home] = {}
+        self.bounds: dict[Buffer, int] = {}
         words = up(-(-width // 32), machine.lanes)
         self.layout = BatchBits(batch, width, 1, words)
-        self._scratch_length = 0
-        self._scratch: list[Buffer] = []
+        self.scratch = Scratch(MOST_THREADS)
 
     def make_homes(self, modules: list[Module]) -> None:
         """Places for everything that any module reads and that is not a sample."""
         types: dict[str, TensorType] = {}
         turned: set[str] = set()
+        blocks: dict[str, int] = {}
+        bounds: dict[str, int] = {}
         for module in modules:
             for op in module.ops():
+                if isinstance(op, Reinforce) and isinstance(op.hidden, Input):
+                    blocks[op.hidden.name], bounds[op.hidden.name] = op.block, op.bound
                 if isinstance(op, Input) and op.name not in ("samples", "labels"):
                     types[op.name] = op.type
                 if isinstance(op, Transpose) and isinstance(op.x, Input):
@@ -109,7 +123,12 @@ class _Writer:
                 if module is not modules[-1]:
                     types.setdefault(output.name, output.value.type)
         for name, type_ in types.items():
-            self.homes[name] = make_home(self.arena, f"state_{name}", type_, self.machine.lanes, name in turned)
+            block = blocks.get(name, 1)
+            self.homes[name] = make_home(self.arena, f"state_{name}", type_, self.machine, name in turned, block)
+        updated = [op.hidden.name for op in modules[0].ops() if isinstance(op, Update) and isinstance(op.hidden, Input)]
+        for name, bound in bounds.items():
+            if updated.count(name) == 1:
+                self.bounds[self.homes[name].value.buffer] = bound
 
     def finish(self, modules: list[Module], more: Module, evaluate_more: Module) -> TrainingProgram:
         b = Builder("run", comment="one epoch of training, or the evaluation of samples; all threads call it at once")
@@ -139,10 +158,7 @@ class _Writer:
         behind, self.arena.bytes = self.arena.bytes, begin
         evaluation = self._tasks(modules[3], evaluate_more, given, stores=False)
         self.arena.bytes = max(behind, self.arena.bytes)
-        scratch = self.arena.take("scratch", I16, max(1, self._scratch_length) * MOST_THREADS)
-        for placeholder in self._scratch:
-            object.__setattr__(placeholder, "offset", scratch.offset)
-
+        self.scratch.settle(self.arena)
         with b.when(compare("eq", task, EPOCH)):
             if before:
                 write_phases(b, run, before)
@@ -190,16 +206,10 @@ class _Writer:
             self.arena,
             self.kernels,
             self.machine,
-            self._take_scratch,
+            self.scratch,
             module.outputs if stores else (),
+            self.bounds,
         )
-
-    def _take_scratch(self, length: int) -> Buffer:
-        """Memory for every thread, which lies behind everything else once all is known."""
-        self._scratch_length = max(self._scratch_length, length)
-        buffer = Buffer(f"scratch_{len(self._scratch)}", I16, length * MOST_THREADS, "arena", "both", 64)
-        self._scratch.append(buffer)
-        return buffer
 
     def _batch(self, modules: list[Module], more: Module, given: dict[str, Value]) -> tuple[list[Task], list[Task]]:
         """What is done before the first batch, as no batch changes it, and what is done for each."""

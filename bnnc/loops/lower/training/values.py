@@ -8,8 +8,9 @@ import numpy as np
 
 from bnnc.diagnostics import BnncError, error
 from bnnc.ir.types import Bit, Int, TensorType, value_range
-from bnnc.loops.ir import I8, I16, I32, NUMPY, Buffer, Scalar
-from bnnc.loops.kernels.training.layouts import BatchBits, BatchSums, Hidden, Signs
+from bnnc.loops.ir import I8, I16, I32, NUMPY, Buffer, Expression, Pointer, Scalar
+from bnnc.loops.kernels.training.layouts import CHANGED, BatchBits, BatchSums, Hidden, Signs, signs_layout
+from bnnc.loops.machine import Machine
 from bnnc.loops.memory import ALIGNMENT
 
 CODE_NOT_EXECUTED = "B0615"
@@ -121,6 +122,34 @@ class Arena:
         return buffer
 
 
+class Scratch:
+    """Memory of each thread's own. All uses share it, so how large it is is known when all have asked."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.bytes = ALIGNMENT
+        self.offset = 0
+        self._buffers: dict[Scalar, Buffer] = {}
+
+    def ask(self, element: Scalar, length: int) -> None:
+        """So many elements will be needed."""
+        self.bytes = max(self.bytes, -(-length * element.bytes // ALIGNMENT) * ALIGNMENT)
+
+    def settle(self, arena: Arena) -> None:
+        """Takes its place in the arena; from now on it can be used."""
+        self.offset = arena.take("scratch", I8, self.bytes * self.threads).offset
+
+    def of(self, thread: Expression, element: Scalar) -> Pointer:
+        """The memory of a thread."""
+        length = self.bytes // element.bytes
+        if element not in self._buffers:
+            name = f"scratch_{element}"
+            self._buffers[element] = Buffer(
+                name, element, length * self.threads, "arena", "both", ALIGNMENT, self.offset
+            )
+        return Pointer(self._buffers[element], thread * length)
+
+
 @dataclass(frozen=True)
 class Home:
     """Where one tensor of the state lives. `turned`: its transpose, kept besides for products with it."""
@@ -137,12 +166,11 @@ class Home:
         elif isinstance(value, HiddenWeights):
             rows = view(memory, value.buffer).reshape(value.layout.rows, value.layout.stride)
             rows[:, : value.layout.width] = array
-            view(memory, value.changed)[:] = 1
+            view(memory, value.changed)[:] = CHANGED
         else:
-            view(memory, value.buffer)[:] = value.layout.pack(array).view(np.int32)
+            view(memory, value.buffer)[:] = value.layout.pack(array)
             if self.turned is not None:
-                packed = self.turned.layout.pack(np.ascontiguousarray(array.T))
-                view(memory, self.turned.buffer)[:] = packed.view(np.int32)
+                view(memory, self.turned.buffer)[:] = self.turned.layout.pack(array.T)
 
     def fetch(self, memory: np.ndarray) -> np.ndarray:
         """A copy of the integers, of the smallest of int8, int16 and int32 that holds the type."""
@@ -164,20 +192,23 @@ def view(memory: np.ndarray, buffer: Buffer) -> np.ndarray:
     return memory[buffer.offset : buffer.offset + buffer.bytes].view(NUMPY[buffer.element])
 
 
-def make_home(arena: Arena, name: str, type_: TensorType, lanes: int, turned: bool) -> Home:
-    """A place for one tensor of the state. Raises BnncError for a kind of tensor that has none."""
+def make_home(arena: Arena, name: str, type_: TensorType, machine: Machine, turned: bool, block: int) -> Home:
+    """A place for one tensor of the state. `turned`: with its transpose; `block`: of the reinforcement.
+
+    Raises BnncError for a kind of tensor that has none.
+    """
     dtype, shape = type_.dtype, type_.shape
     if len(shape) == 1 and value_range(dtype)[1] < 2**31:
         return Home(type_, Numbers(arena.take(name, I32, shape[0]), shape[0]))
     if len(shape) == 2 and dtype == Bit():
-        layout = Signs(*shape, lanes)
+        layout = signs_layout(*shape, machine)
         other = None
         if turned:
-            across = Signs(shape[1], shape[0], lanes)
-            other = Weights(arena.take(f"{name}_turned", I32, across.length), across)
-        return Home(type_, Weights(arena.take(name, I32, layout.length), layout), other)
+            across = signs_layout(shape[1], shape[0], machine)
+            other = Weights(arena.take(f"{name}_turned", across.element, across.length), across)
+        return Home(type_, Weights(arena.take(name, layout.element, layout.length), layout), other)
     if len(shape) == 2 and isinstance(dtype, Int) and dtype.lo == -dtype.hi and dtype.hi < 2**15:
-        rows = Hidden(*shape, dtype.hi)
+        rows = Hidden(*shape, dtype.hi, block)
         changed = arena.take(f"{name}_changed", I8, shape[0])
         return Home(type_, HiddenWeights(arena.take(name, I16, rows.length), changed, rows))
     raise refused(f"the state holds `{name}`, {type_}")
