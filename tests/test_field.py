@@ -123,3 +123,14 @@ def test_a_recurrent_cell_over_time_is_bits_with_ties() -> None:
     assert "float" not in packed(bits)
     assert any(isinstance(op, bit.Add) for op in bits.ops())
     assert isinstance(bits.outputs[0].value.type.dtype, Int)
+
+
+def test_a_filter_of_zeros_costs_no_mask_where_another_filter_has_one_zero() -> None:
+    rng = np.random.default_rng(5)
+    x = Input("x", Bit(), (40, 5, 5))
+    weights = signs(rng, 70, 40, 3, 3) * 0.25
+    weights[2], weights[60, 7, 1, 1] = 0, 0
+    conv = nn.Conv(x, constant(weights), constant(rng.normal(size=70)), ONES2, PAD2, ONES2)
+    bits = checked(Module("net", (x,), (Output("y", conv),)), {"x": signs(rng, 3, 40, 5, 5)})
+    (layer,) = (op for op in bits.ops() if isinstance(op, bit.Conv))
+    assert int((layer.weights == 0).sum()) == 1

@@ -258,10 +258,9 @@ def _one_sided(weights: Weights) -> Weights:
 
 
 def _without_empty_filters(weights: Weights) -> Weights:
-    """Filters of zeros (a zero gamma that an exporter fused) would cost ±1 weights a second plane: any bits will do
-    with a scale of 0."""
+    """Filters of zeros (a zero gamma that an exporter fused) would cost a mask plane: any bits will do, times 0."""
     empty = ~weights.integers.reshape(len(weights.integers), -1).any(1)
-    if not weights.kind.startswith("±1") or not empty.any():
+    if _is_wide(weights) or not empty.any():
         return weights
     integers = weights.integers.copy()
     integers[empty] = 1
