@@ -28,9 +28,16 @@ from bnnc.passes.options import PassOptions
 from bnnc.reference.run import values
 
 
-def steps(module: Module) -> list[Op]:
-    """What decides, in order."""
-    return [op for op in module.ops() if isinstance(op, bit.Step)]
+def pairs(plain: Module, fixed: Module) -> list[tuple[Op, Op]]:
+    """The same decision in both modules."""
+    found: list[tuple[Op, Op]] = []
+    others = [op for op in fixed.ops() if isinstance(op, bit.Step)]
+    for op in plain.ops():
+        if isinstance(op, bit.Step):
+            same = next(o for o in others if (o.loc, o.type) == (op.loc, op.type))
+            others.remove(same)
+            found.append((op, same))
+    return found
 
 
 def row(path: Path, samples: int) -> str | None:
@@ -46,8 +53,7 @@ def row(path: Path, samples: int) -> str | None:
     for start in range(0, samples, 8):
         inputs = seeded(plain, 8, 1, start)
         one, two = values(plain, inputs), values(fixed, inputs)
-        pairs = list(zip(steps(plain), steps(fixed), strict=True))
-        for a, b in pairs:
+        for a, b in pairs(plain, fixed):
             if a.operands[0].type.dtype == F32() and is_integer(a.type.dtype):
                 decided += one[a].size
                 equal += int((one[a] == two[b]).sum())

@@ -119,8 +119,8 @@ class Map(Op):
             self.offsets.shape == (rows, lines) and self.thresholds.shape == (rows, lines - 1),
             f"{lines} lines need as many offsets and {lines - 1} thresholds",
         )
-        dtypes = (self.thresholds.dtype, self.slopes.dtype, self.offsets.dtype)
-        expect(dtypes == (np.int32, np.int32, np.int64), f"thresholds, slopes and offsets are not {dtypes}")
+        kinds = (self.thresholds.dtype.name, self.slopes.dtype.name, self.offsets.dtype.name)
+        expect(kinds == ("int32", "int32", "int64"), f"thresholds, slopes and offsets are not {', '.join(kinds)}")
         expect(bool((self.thresholds[:, 1:] >= self.thresholds[:, :-1]).all()), "thresholds must ascend")
         expect(self.shift >= 0, "fix.map shifts to the right")
         _fits(_largest(self.slopes) * _numbers(self.x) + _largest(self.offsets), self.shift, self.code)

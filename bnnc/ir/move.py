@@ -144,7 +144,8 @@ class Pad(Op):
             codes = [dtype.multiplier * c + dtype.offset for c in range(2**dtype.bits)]
             expect(self.value in codes, f"{self.value} is not a value of {dtype}")
         elif self.mode == "constant" and isinstance(dtype, Fix):
-            expect(self.value == 0, f"{dtype} is padded with 0, not {self.value}")
+            raw = self.value * 2.0**dtype.fraction
+            expect(raw == int(raw) and -(2**31) <= raw < 2**31, f"{self.value} is not a value of {dtype}")
         elif self.mode == "constant" and str(dtype) in ("bit", "trit"):
             allowed = (-1, 1) if str(dtype) == "bit" else (-1, 0, 1)
             expect(self.value in allowed, f"{self.value} is not a value of {dtype}")

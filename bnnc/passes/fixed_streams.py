@@ -18,7 +18,7 @@ from bnnc.diagnostics import BnncError, Diagnostic
 from bnnc.ir import bit, fixed, move, nn
 from bnnc.ir.module import Module, Note, Output
 from bnnc.ir.op import Op, TypeRuleError
-from bnnc.ir.types import F32, Fix, is_integer, stored_range
+from bnnc.ir.types import F32, Code, Fix, is_integer, stored_range
 from bnnc.passes.formats import constant, conv_weights, lines_op, step_thresholds, table_op
 from bnnc.passes.lines import Functions, identity
 from bnnc.passes.options import PassOptions
@@ -27,6 +27,14 @@ from bnnc.passes.stem import Stem, integer_stem
 from bnnc.passes.values import ValueSets
 from bnnc.reference.run import evaluate
 
+# Where a - b must be at least so many units, and what holds before and after.
+COMPARED = {
+    "greater": ((1,), (0, 1)),
+    "greater_equal": ((0,), (0, 1)),
+    "less": ((0,), (1, 0)),
+    "less_equal": ((1,), (1, 0)),
+    "equal": ((0, 1), (0, 1, 0)),
+}
 TABLED = ("sigmoid", "tanh", "erf", "exp", "log", "sqrt", "reciprocal")
 
 
@@ -182,10 +190,9 @@ class _Rewriting:
             made = self._made(op, dtype)
         except TypeRuleError:
             return None
-        if made is None or made.type.shape != op.type.shape or made in self.facts or made in self.stored.values():
-            return made
-        chooses = made.opcode.startswith("fix.") and isinstance(made.type.dtype, Fix)
-        return self._note(op, made, made.type.dtype) if chooses else made
+        if made is not None and made.opcode.startswith("fix.") and made not in self.facts:
+            self._note(op, made, _fix(made))
+        return made
 
     def _made(self, op: Op, dtype: Fix) -> Op | None:
         match op:
@@ -204,7 +211,7 @@ class _Rewriting:
                 return self._over_channels(op, dtype)
             case move.Concat():
                 return move.Concat(tuple(self._as(x, dtype) for x in op.xs), op.axis, loc=op.loc)
-            case move.Pad() if op.mode != "constant" or op.value == 0:
+            case move.Pad():
                 return op.with_operands(lambda x: self.stored[x])
             case move.Reshape() | move.Transpose() | move.Expand() | move.Slice() | move.Gather():
                 return op.with_operands(lambda x: self.stored[x])
@@ -223,6 +230,8 @@ class _Rewriting:
             return table_op(xs[0], self.spans.of(op.xs[0]), op.function, dtype, op.loc) if xs[0] else None
         if any(x is None for x in xs):
             return None
+        if op.function in COMPARED:
+            return self._compared([x for x in xs if x is not None], op)
         operands = [x for x in xs if x is not None]
         match op.function:
             case "add" | "sub":
@@ -239,6 +248,13 @@ class _Rewriting:
             case "prelu":
                 return self._sloped(operands[0], operands[1], dtype, op)
         return None
+
+    def _compared(self, operands: list[Op], op: nn.Map) -> Op:
+        """a compared with b: a step on a - b, which a rounded difference may blur by half a unit."""
+        difference = fixed.Add(tuple(operands), (1, -1), _wider(*operands), loc=op.loc)
+        thresholds, levels = COMPARED[op.function]
+        limits, values = np.array([thresholds], np.int32), np.array([levels], np.int32)
+        return bit.Step(difference, limits, values, Code(1), loc=op.loc)
 
     def _larger(self, a: Op, b: Op, sign: int, dtype: Fix, op: Op) -> Op:
         """max(a, b) = b + relu(a - b); min(a, b) = b - relu(b - a)."""
@@ -329,7 +345,8 @@ class _Rewriting:
         kernel, offsets, shift = made
         ones = (1,) * rank
         total: Op = fixed.Conv(x, kernel, offsets, ones, (0,) * (2 * rank), ones, 1, shift, dtype, loc=op.loc)
-        return total if op.keepdims else move.Reshape(self._note(op, total, dtype), op.type.shape, loc=op.loc)
+        self._note(op, total, dtype)
+        return total if op.keepdims else move.Reshape(total, op.type.shape, loc=op.loc)
 
     # ------------------------------------------------------------------------------------------------------- stem
     def _stem(self, op: Op, stem: Stem) -> Op | None:
@@ -359,12 +376,21 @@ def _fix(op: Op) -> Fix:
 
 def _wider(a: Op, b: Op) -> Fix:
     """A format that holds every difference of two."""
-    whole = max(x.type.dtype.whole if isinstance(x.type.dtype, Fix) else 18 for x in (a, b)) + 1
-    return Fix(min(whole, 32), 32 - min(whole, 32))
+    whole = min(32, max(_holding(a).whole, _holding(b).whole) + 1)
+    return Fix(whole, 32 - whole)
+
+
+def _holding(x: Op) -> Fix:
+    """The format of a stream, or the one with the most fractional bits that holds an integer tensor."""
+    dtype = x.type.dtype
+    if isinstance(dtype, Fix):
+        return dtype
+    whole = min(32, max(map(abs, stored_range(dtype))).bit_length() + 1)
+    return Fix(whole, 32 - whole)
 
 
 def _relu(x: Op, op: Op) -> Op:
-    dtype = x.type.dtype if isinstance(x.type.dtype, Fix) else Fix(18, 14)
+    dtype = _holding(x)
     made = lines_op(
         x, identity(1).bent(np.zeros(1), (np.zeros(1), np.zeros(1)), (np.ones(1), np.zeros(1))), dtype, op.loc
     )

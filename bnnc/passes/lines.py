@@ -28,7 +28,8 @@ class Lines:
     def at(self, x: np.ndarray) -> np.ndarray:
         """The values at points [C, m]."""
         piece = self._pieces(x)
-        return np.take_along_axis(self.slopes, piece, 1) * x + np.take_along_axis(self.offsets, piece, 1)
+        slopes, offsets = np.take_along_axis(self.slopes, piece, 1), np.take_along_axis(self.offsets, piece, 1)
+        return np.asarray(slopes * x + offsets)
 
     def _pieces(self, x: np.ndarray) -> np.ndarray:
         return np.asarray((self.knots[:, None, :] <= x[:, :, None]).sum(2))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnnc.ir import bit, fixed, move, nn
-from bnnc.ir.module import topological
+from bnnc.ir.module import Input, topological
 from bnnc.ir.op import Op
 from bnnc.ir.types import Fix, Int, is_integer, value_range
 from bnnc.passes.formats import constant, lines_op
@@ -44,12 +44,11 @@ class Stem:
 
     def image(self, new: Mapping[Op, Op]) -> Op:
         """The pixels as the layer reads them, moved as the model moves them."""
-        made: dict[Op, Op] = {self.source: new.get(self.source, self.source)}
+        made: dict[Op, Op] = {self.source: new[self.source]}
         for op in topological([self.op.x]):
-            if op in made or isinstance(op, nn.Constant | type(self.source)) or self.source not in topological([op]):
-                continue
-            below = next(x for x in op.operands if x in made)
-            made[op] = made[below] if isinstance(op, nn.Map | bit.Decode) else op.with_operands(made.__getitem__)
+            below = next((x for x in op.operands if x in made), None)
+            if below is not None and op not in made:
+                made[op] = made[below] if isinstance(op, nn.Map | bit.Decode) else op.with_operands(made.__getitem__)
         return made[self.op.x]
 
     def layer(self, x: Op) -> Op:
@@ -110,9 +109,9 @@ def integer_stem(op: nn.Conv | nn.Dense) -> Stem | None:
     rows = exact.reshape(len(exact), -1)
     farthest = max(abs(low), abs(high))
     scale = np.maximum(np.abs(rows).max(1) / LARGEST_WEIGHT, np.abs(rows).sum(1) * farthest / LARGEST_SUM)
-    scale = np.where(scale > 0, scale, 1.0)
-    numbers = np.rint(exact / scale.reshape(-1, *(1,) * (exact.ndim - 1)))
-    left = np.abs(numbers * scale.reshape(-1, *(1,) * (exact.ndim - 1)) - exact).reshape(len(exact), -1).sum(1)
+    unit = np.where(scale > 0, scale, 1.0).reshape(-1, *(1,) * (exact.ndim - 1))
+    numbers = np.rint(exact / unit)
+    left = np.abs(numbers * unit - exact).reshape(len(exact), -1).sum(1)
     bias = op.bias.values.astype(np.float64) if isinstance(op.bias, nn.Constant) else np.zeros(len(weights))
     offset, classes = _offsets(op, offsets, bias)
     return Stem(op, source, numbers.astype(np.int16), scale, offset, classes, float((left * farthest).max()))
@@ -140,7 +139,10 @@ def _affine(op: Op) -> tuple[Op, np.ndarray, np.ndarray] | None:
         inside.append(current)
         current = moving[0]
     dtype = current.type.dtype
-    if not isinstance(dtype, Int) or current.opcode != "input" or dtype.hi - dtype.lo > MOST_PIXEL or dtype.hi <= 1:
+    below = current
+    while isinstance(below, move.Reshape | move.Transpose | move.Slice | move.Gather):
+        below = below.x
+    if not isinstance(below, Input) or not isinstance(dtype, Int) or not 1 < dtype.hi - dtype.lo <= MOST_PIXEL:
         return None
     low, high = dtype.lo, dtype.hi
     points = [low, high, (low + high) // 2, (3 * low + high) // 4, (low + 3 * high) // 4]

@@ -21,7 +21,7 @@ LOWEST, HIGHEST = -(2**31), 2**31 - 1
 def settle(values: np.ndarray, shift: int) -> np.ndarray:
     """int64 values shifted right with halves rounded up, or left where shift is negative, clamped to 32 bits."""
     moved = (values + half(shift)) >> shift if shift >= 0 else values << -shift
-    return np.clip(moved, LOWEST, HIGHEST)
+    return np.asarray(np.clip(moved, LOWEST, HIGHEST))
 
 
 def to_float(values: np.ndarray, dtype: Fix) -> np.ndarray:
@@ -74,7 +74,8 @@ def table(op: fixed.Table, operands: Operands) -> np.ndarray:
     place = np.clip(_wide(operands[0]) - op.first, 0, ((values.size - 1) << op.step) - 1)
     index = place >> op.step
     rest = place - (index << op.step)
-    return values[index] + (((values[index + 1] - values[index]) * rest + half(op.step)) >> op.step)
+    rise = (values[index + 1] - values[index]) * rest
+    return np.asarray(values[index] + ((rise + half(op.step)) >> op.step))
 
 
 def add(op: fixed.Add, operands: Operands) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bnnc.ir import move
 from bnnc.ir.op import Op
+from bnnc.ir.types import Fix
 
 Operands = Sequence[np.ndarray]
 
@@ -51,7 +52,9 @@ def pad(op: move.Pad, operands: Operands) -> np.ndarray:
     rank = len(op.pads) // 2
     widths = [(0, 0), *((op.pads[axis], op.pads[rank + axis]) for axis in range(rank))]
     if op.mode == "constant":
-        return np.pad(operands[0], widths, constant_values=operands[0].dtype.type(op.value))
+        dtype = op.type.dtype
+        value = op.value * 2.0**dtype.fraction if isinstance(dtype, Fix) else op.value
+        return np.pad(operands[0], widths, constant_values=operands[0].dtype.type(value))
     mode: Any = op.mode
     return np.pad(operands[0], widths, mode=mode)
 

@@ -68,10 +68,8 @@ def value_of(b: Builder, op: Op, operands: tuple[Expression, ...], row: Row, tab
             for sign, of, x in zip(op.signs, op.xs, operands, strict=True):
                 distance = op.point - fraction(of.type.dtype)
                 term = wide(x) << distance if distance else wide(x)
-                if total is None:
-                    total = term if sign > 0 else -term
-                else:
-                    total = total + term if sign > 0 else total - term
+                signed = term if sign > 0 else -term
+                total = signed if total is None else total + signed
             assert total is not None
             return settled(b, total, op.point - fraction(op.dtype))
         case fixed.Mul():

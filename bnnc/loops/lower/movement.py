@@ -8,6 +8,7 @@ import numpy as np
 
 from bnnc.ir import move
 from bnnc.ir.op import Op
+from bnnc.ir.types import DType, Fix
 from bnnc.loops.kernels.gather import gather
 from bnnc.loops.layout import Elements, Layout, Packed, image_shape, natural
 from bnnc.loops.lower.network import Network
@@ -57,6 +58,11 @@ def _compatible(network: Network, x: Op, target: Layout) -> Place:
     return place if isinstance(place.layout, Elements) else network.plain(x)
 
 
+def unit_of(dtype: DType) -> float:
+    """How many units in memory are 1: fixed-point numbers have fractions."""
+    return 2.0**dtype.fraction if isinstance(dtype, Fix) else 1.0
+
+
 def _table(op: Op) -> tuple[np.ndarray, float]:
     """For every element of the result (row-major) its index among the operands' elements, -1 for the padding value."""
     numbers = []
@@ -84,7 +90,7 @@ def _table(op: Op) -> tuple[np.ndarray, float]:
             rank = len(index.shape)
             widths = [(op.pads[axis], op.pads[rank + axis]) for axis in range(rank)]
             if op.mode == "constant":
-                index, value = np.pad(index, widths, constant_values=-1), op.value
+                index, value = np.pad(index, widths, constant_values=-1), op.value * unit_of(op.type.dtype)
             else:
                 index = np.pad(index, widths, mode="edge" if op.mode == "edge" else "reflect")
     return np.ascontiguousarray(index).reshape(-1), value
