@@ -16,7 +16,9 @@ class Machine:
     `vector_bits` 0 means no vectors. `vector_popcount`: a popcount of 32-bit lanes is one instruction (else kernels
     count in bytes, which every vector unit can do in a few). `scalar_popcount`: of one word. `flags_to_bits`: the flags
     of a comparison become bits of a word in an instruction or two. `triple`, `cpu` and `features` are LLVM's; the
-    triple is empty for machines that only C reaches.
+    triple is empty for machines that only C reaches. `rows`: bits of layers are added row by row, 32 outputs a word,
+    since there is no popcount (loops/kernels/bitslice.py). `index_bits`: of the numbers that index arrays. `rom`:
+    constants lie in a memory that only special instructions read.
     """
 
     name: str
@@ -33,6 +35,14 @@ class Machine:
     fma: bool = True
     l1_bytes: int = 32 << 10
     l2_bytes: int = 256 << 10
+    rows: bool = False
+    index_bits: int = 64
+    rom: bool = False
+
+    @property
+    def alignment(self) -> int:
+        """To how many bytes buffers are placed: a cache line where there are vectors, else a word."""
+        return 64 if self.vector_bits or self.index_bits == 64 else 4
 
     @property
     def lanes(self) -> int:
@@ -95,6 +105,27 @@ MACHINES: tuple[Machine, ...] = (
     Machine("generic", "any 64-bit machine, no vectors", "", "", "", 64, 0, scalar_popcount=False, fma=False),
 )
 """The machines known by name; `native`, the machine at hand, is found by the backend that can ask it."""
+
+
+def _small(name: str, summary: str, **more: object) -> Machine:
+    known: dict[str, object] = {"word_bits": 32, "vector_bits": 0, "scalar_popcount": False, "index_bits": 32}
+    return Machine(name, summary, "", **{**known, **more})  # type: ignore[arg-type]
+
+
+CONTROLLERS: tuple[Machine, ...] = (
+    _small("generic-c", "any computer with a C compiler", scalar_popcount=True),
+    _small("cortex-m0", "ARM Cortex-M0 and M0+ (no FPU)", rows=True, fma=False),
+    _small("cortex-m3", "ARM Cortex-M3 (no FPU)", rows=True, fma=False),
+    _small("cortex-m4", "ARM Cortex-M4 with FPU", rows=True),
+    _small("cortex-m7", "ARM Cortex-M7 with FPU", rows=True),
+    _small("cortex-m33", "ARM Cortex-M33 with FPU", rows=True),
+    _small("cortex-m55", "ARM Cortex-M55 with FPU", rows=True),
+    _small("rv32imac", "32-bit RISC-V without Zbb (no FPU)", rows=True, fma=False),
+    _small("rv32imac_zbb", "32-bit RISC-V with Zbb (no FPU)", scalar_popcount=True, fma=False),
+    _small("xtensa", "Xtensa LX6 and LX106: ESP32, ESP8266 (no FPU)", rows=True, fma=False),
+    _small("avr", "8-bit AVR: ATmega", word_bits=8, fma=False, index_bits=16, rom=True),
+)
+"""Machines that are reached through C."""
 
 
 def machine_for(name: str) -> Machine:

@@ -1,0 +1,182 @@
+"""What the C target offers: C99 source for microcontrollers and everything else, and execution on this computer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from bnnc.backends.c import host
+from bnnc.backends.c.files import Net, checksum, header_text, source_text
+from bnnc.backends.c.interface import interface_of, signature_of
+from bnnc.backends.c.names import comment_text, prefix_of
+from bnnc.backends.c.printer import print_program
+from bnnc.backends.c.selftest import selftest_text
+from bnnc.diagnostics import Exit, error
+from bnnc.ir.module import Module
+from bnnc.ir.op import Op
+from bnnc.loops.ir import Fma, Function, expressions_of, nodes_of, statements_of
+from bnnc.loops.lower.network import Lowered, lower
+from bnnc.loops.machine import CONTROLLERS, Machine
+from bnnc.loops.text import print_program as program_text
+from bnnc.protocols import API_VERSION, Artifact
+
+
+@dataclass(frozen=True)
+class COptions:
+    """The options of this target."""
+
+    machine: str = field(default="generic-c", metadata={"help": "the processor to make code for"})
+    input_layout: Literal["chw", "hwc"] = field(
+        default="chw",
+        metadata={"help": "how images are given: channels first, as in the model, or last, as in cameras"},
+    )
+    name: str = field(default="", metadata={"help": "what files and functions are called; default: the model's name"})
+
+
+class Backend:
+    """C99 source code."""
+
+    name: ClassVar[str] = "c"
+    summary: ClassVar[str] = "C99 for microcontrollers and any compiler: one .h and .c, exact sizes, a self-test"
+    api: ClassVar[int] = API_VERSION
+    level: ClassVar[str] = "loop"
+    machines: ClassVar[tuple[str, ...]] = tuple(machine.name for machine in CONTROLLERS)
+    tools: ClassVar[tuple[str, ...]] = ()
+    Options: ClassVar[type[Any]] = COptions
+
+    def emit(self, module: Module, options: COptions) -> Artifact:
+        """NAME.h, NAME.c, NAME_selftest.c and NAME.json."""
+        net, lowered = _made(module, options)
+        files = {
+            f"{net.prefix}.h": header_text(net),
+            f"{net.prefix}.c": source_text(net),
+            f"{net.prefix}_selftest.c": selftest_text(net),
+            f"{net.prefix}.json": _json(net, lowered),
+        }
+        return Artifact({name: text.encode() for name, text in files.items()}, _facts(net))
+
+    def build(self, module: Module, options: COptions) -> Artifact:
+        """The source package: firmware is built where its other parts are."""
+        return self.emit(module, options)
+
+    def load(self, module: Module, options: COptions) -> host.Compiled:
+        """The generated code, compiled for this computer. Raises BnncError B0604 where there is no C compiler."""
+        net, _ = _made(module, options)
+        files = {f"{net.prefix}.h": header_text(net).encode(), f"{net.prefix}.c": source_text(net).encode()}
+        return host.Compiled(module, net.interface, net.signature, net.prefix, files, net.arena_words)
+
+    def loops(self, module: Module, options: COptions) -> str:
+        """The «loop» program as text."""
+        machine = machine_named(options.machine)
+        return program_text(lower(interface_of(module, options.input_layout == "hwc").module, machine).program)
+
+
+def machine_named(name: str) -> Machine:
+    """A machine that C reaches; `native` is any computer. Raises BnncError B0601."""
+    wanted = "generic-c" if name == "native" else name
+    for machine in CONTROLLERS:
+        if machine.name == wanted:
+            return machine
+    known = ", ".join(machine.name for machine in CONTROLLERS)
+    raise error(
+        "B0601", f"the C target knows no machine `{name}`", helps=(f"choose one of: {known}",), exit_code=Exit.USAGE
+    )
+
+
+def _made(module: Module, options: COptions) -> tuple[Net, Lowered]:
+    machine = machine_named(options.machine)
+    interface = interface_of(module, options.input_layout == "hwc")
+    lowered = lower(interface.module, machine)
+    program = lowered.program
+    if not machine.fma:
+        _refuse_floats(lowered, machine)
+    prefix = prefix_of(options.name or module.name)
+    signature = signature_of(interface, program, prefix)
+    origins = {call.function: call for call in lowered.calls}
+
+    def origin(function: Function) -> str:
+        call = origins.get(function.name)
+        return _layer(call.op) if call else ""
+
+    casts = {
+        buffer: p.cast
+        for buffer, p in zip((*program.inputs, *program.outputs), (*signature.inputs, *signature.outputs), strict=True)
+    }
+    printed = print_program(program, prefix, 16 if machine.index_bits == 16 else 32, machine.rom, origin, casts)
+    words = max(1, -(-program.arena_bytes // 4))
+    return Net(prefix, machine, interface, signature, printed, words, lowered.weight_bytes), lowered
+
+
+def _layer(op: Op) -> str:
+    shape = "x".join(str(n) for n in op.type.shape)
+    name = comment_text(op.loc.name)
+    return f"{name}: {op.opcode} -> {op.type.dtype} {shape}" if name else f"{op.opcode} -> {op.type.dtype} {shape}"
+
+
+def _refuse_floats(lowered: Lowered, machine: Machine) -> None:
+    """Float islands multiply and add in one rounding, which only an FPU does in reasonable time."""
+    places = {call.function: call for call in lowered.calls}
+    for function in lowered.program.functions:
+        nodes = (n for s in statements_of(function.body) for root in expressions_of(s) for n in nodes_of(root))
+        if any(isinstance(node, Fma) for node in nodes):
+            call = places.get(function.name)
+            raise error(
+                "B0603",
+                f"`{call.op.opcode if call else function.name}` works on floats, and `{machine.name}` has no FPU",
+                places=(call.loc,) if call else (),
+                notes=("it multiplies and adds with a single rounding",),
+                helps=(
+                    "--pixels INPUT=1/255,MEAN,STD, when the input holds 8-bit pixels",
+                    "--stem int, for a first layer on pixels",
+                    "--stream fixed, for residual streams",
+                    "--machine cortex-m4, or another one with an FPU",
+                ),
+            )
+
+
+def _facts(net: Net) -> dict[str, Any]:
+    return {
+        "machine": net.machine.name,
+        "arena_bytes": net.arena_words * 4,
+        "weight_bytes": net.rom_bytes,
+        "stack_bytes": net.printed.stack_bytes,
+    }
+
+
+def _json(net: Net, lowered: Lowered) -> str:
+    layers = [
+        {
+            "function": call.function,
+            "layer": call.loc.name,
+            "op": call.op.opcode,
+            "output": str(call.op.type),
+        }
+        for call in lowered.calls
+    ]
+    document = {
+        "schema": "bnnc.c/1",
+        "name": net.prefix,
+        "machine": net.machine.name,
+        "model_hash": f"{checksum(net.printed.table_names):08x}",
+        "arena_words": net.arena_words,
+        "stack_bytes": net.printed.stack_bytes,
+        "rom_bytes": net.rom_bytes,
+        "inputs": [{"name": p.label, "type": p.kind, "shape": list(p.shape)} for p in net.signature.inputs],
+        "outputs": [
+            {
+                "name": p.label,
+                "type": p.kind,
+                "shape": list(p.shape),
+                "scale": net.interface.scales[p.label].scale,
+                "offset": net.interface.scales[p.label].offset,
+            }
+            for p in net.signature.outputs
+        ],
+        "tables": [{"name": name, "bytes": b.bytes} for name, b in net.printed.table_names],
+        "layers": layers,
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+__all__ = ["Backend", "COptions", "machine_named"]

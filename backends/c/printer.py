@@ -1,0 +1,369 @@
+"""Prints a «loop» program without vectors as the body of a C99 file: tables, one function a layer, the run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bnnc.backends.c.expressions import ExpressionPrinter, word_type
+from bnnc.backends.c.names import RESERVED, Locals, comment_text
+from bnnc.backends.c.ranges import Ranges
+from bnnc.diagnostics import error
+from bnnc.loops.ir import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    Assign,
+    Barrier,
+    Buffer,
+    Call,
+    Expression,
+    For,
+    Function,
+    If,
+    Pointer,
+    Program,
+    Scalar,
+    Statement,
+    Store,
+    Variable,
+    While,
+    buffers_of,
+    expressions_of,
+    nodes_of,
+    statements_of,
+)
+from bnnc.loops.verify import verify_program
+
+# Elements other than words may lie in the caller's array of words, where a compiler must not assume their own type.
+ELEMENTS: dict[Scalar, str] = {I8: "uint8_t", I16: "bnnc_u16", I32: "uint32_t", I64: "bnnc_u64", F32: "bnnc_f32"}
+PLAIN: dict[Scalar, str] = {I8: "uint8_t", I16: "uint16_t", I32: "uint32_t", I64: "uint64_t", F32: "float"}
+_COLUMNS = 118
+
+
+@dataclass
+class Printed:
+    """The text of a program, and what a file around it must bring along."""
+
+    tables: str = ""
+    functions: str = ""
+    body: list[str] = field(default_factory=list)
+    primitives: set[str] = field(default_factory=set)
+    headers: set[str] = field(default_factory=set)
+    elements: set[Scalar] = field(default_factory=set)
+    table_names: list[tuple[str, Buffer]] = field(default_factory=list)
+    stack_bytes: int = 0
+
+
+def print_program(
+    program: Program,
+    prefix: str,
+    index_bits: int,
+    rom: bool,
+    origin: Callable[[Function], str],
+    casts: Mapping[Buffer, str],
+) -> Printed:
+    """`body` holds the statements of one run, over the arrays that `casts` gives for inputs and outputs, and `arena`.
+
+    index_bits: 16 or 32, the width of indices; `rom`: tables are read by macros. `origin` says which layer of the
+    user's a function is.
+    """
+    verify_program(program)
+    printed = Printed()
+    symbols = _symbols(program, prefix)
+    shared = {a.buffer for f in (*program.functions, program.entry) for a in _pointers(f) if a.buffer.data is not None}
+    tables = []
+    owners = {buffer: origin(f) for f in reversed(program.functions) for buffer in buffers_of(f) if origin(f)}
+    for buffer in program.constants():
+        narrow = _fits(buffer, index_bits)
+        about = "; ".join(text for text in (owners.get(buffer, ""), comment_text(buffer.comment)) if text)
+        tables.append(_table(symbols[buffer], buffer, about, narrow, rom and buffer not in shared, index_bits))
+        printed.table_names.append((symbols[buffer], buffer))
+    printed.tables = "\n".join(tables)
+    functions: list[str] = []
+    frames: dict[Function, int] = {}
+    for function in program.functions:
+        printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared)
+        functions.append(printer.function(function, origin(function)))
+        frames[function] = printer.frame + max((frames[c.function] for c in _calls(function)), default=0)
+    printed.functions = "\n".join(functions)
+    printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared)
+    printed.body = printer.run(program, casts)
+    printed.stack_bytes = printer.frame + max(frames.values(), default=0)
+    return printed
+
+
+def _symbols(program: Program, prefix: str) -> dict[object, str]:
+    """A name for every function and table that no other has, however short the user's names are."""
+    names = Locals(f"{prefix}_{word}" for word in ("run", "argmax", "selftest", "checksum", "run_rows", "in", "out"))
+    found: dict[object, str] = {}
+    items: tuple[Function | Buffer, ...] = (*program.functions, *program.constants())
+    for item in items:
+        found[item] = names.fresh(f"{prefix}_{item.name}"[:200])
+    return found
+
+
+def _pointers(function: Function) -> list[Pointer]:
+    calls = [s for s in statements_of(function.body) if isinstance(s, Call)]
+    return [a for call in calls for a in call.arguments if isinstance(a, Pointer)]
+
+
+def _calls(function: Function) -> list[Call]:
+    return [s for s in statements_of(function.body) if isinstance(s, Call)]
+
+
+def _fits(buffer: Buffer, index_bits: int) -> bool:
+    """Whether a table of I64 holds indices, and is kept as such."""
+    if buffer.element != I64 or buffer.data is None or not buffer.data.size:
+        return False
+    return bool(np.abs(buffer.data.astype(object)).max() < (1 << (index_bits - 1)) - 1)
+
+
+def _table(symbol: str, buffer: Buffer, about: str, index: bool, rom: bool, index_bits: int) -> str:
+    assert buffer.data is not None
+    bits = buffer.element.bits
+    kind = f"int{index_bits}_t" if buffer.element == I64 and index else PLAIN[buffer.element]
+    if buffer.element == F32:
+        values = [_float(value) for value in buffer.data]
+    elif buffer.element == I64 and index:
+        values = [str(int(value)) for value in buffer.data]
+    else:
+        digits = bits // 4
+        mask = (1 << bits) - 1
+        values = [f"0x{int(value) & mask:0{digits}x}{'u' if bits < 32 else ''}" for value in buffer.data]
+        if bits == 64:
+            values = [f"UINT64_C({value})" for value in values]
+        elif bits == 32:
+            values = [f"{value}u" for value in values]
+    text = textwrap.fill(
+        ", ".join(values), _COLUMNS - 4, initial_indent="    ", subsequent_indent="    ", break_long_words=False
+    )
+    about = f"/* {about} */\n" if about else ""
+    place = " BNNC_ROM" if rom else ""
+    return f"{about}static const {kind}{place} {symbol}[{buffer.length}] = {{\n{text}\n}};\n"
+
+
+def _float(value: np.float32) -> str:
+    number = float(value)
+    if np.isnan(number):
+        return "NAN"
+    if np.isinf(number):
+        return "INFINITY" if number > 0 else "-INFINITY"
+    return f"{float.hex(number)}f"
+
+
+class _FunctionPrinter(ExpressionPrinter):
+    def __init__(
+        self, printed: Printed, symbols: dict[object, str], index_bits: int, rom: bool, shared: set[Buffer]
+    ) -> None:
+        self._printed, self._symbols, self._shared = printed, symbols, shared
+        self._buffers: dict[Buffer, str] = {}
+        self._lines: list[str] = []
+        self._locals = Locals(symbols.values())
+        self._depth = 1
+        self._outer: dict[Variable, str] = {}
+        self.frame = 0
+        self._settings = (index_bits, "int" if index_bits == 16 else f"int{index_bits}_t", rom, shared)
+
+    # ------------------------------------------------------------------------------------------------------ functions
+    def function(self, function: Function, origin: str) -> str:
+        """One layer, or what layers share."""
+        self._start(function)
+        parameters = []
+        for parameter in function.parameters:
+            name = self._locals.fresh(parameter.name)
+            if isinstance(parameter, Variable):
+                self.names[parameter] = name
+                parameters.append(f"{self.type_of(parameter)} {name}")
+            else:
+                self._buffers[parameter] = name
+                self._printed.elements.add(parameter.element)
+                constant = "const " if parameter.access == "read" else ""
+                parameters.append(f"{constant}{ELEMENTS[parameter.element]} *restrict {name}")
+        read = set(buffers_of(function)) | _variables_read(function)
+        unread = [p for p in function.parameters if p not in read]
+        for parameter in unread:
+            own = self.names[parameter] if isinstance(parameter, Variable) else self._buffers[parameter]
+            self._line(f"(void){own};")
+        self._statements(_pruned(function.body))
+        self._finish()
+        about = "; ".join(t for t in (origin, comment_text(function.comment)) if t)
+        head = f"static void {self._symbols[function]}({', '.join(parameters) or 'void'}) {{"
+        return "\n".join([*([f"/* {about} */"] if about else []), *_wrapped(head, 0), *self._lines, "}", ""])
+
+    def run(self, program: Program, casts: Mapping[Buffer, str]) -> list[str]:
+        """The statements of the entry for one sample."""
+        entry = program.entry
+        self._start(entry)
+        self._buffers.update(casts)
+        for buffer in buffers_of(entry):
+            if buffer.space == "arena":
+                self._printed.elements.add(buffer.element)
+        loops = [s for s in entry.body if isinstance(s, For)]
+        for sample in loops:  # none where nothing is to be done
+            self.ranges.fix(sample.variable, (0, 0))
+            self.names[sample.variable] = "0"
+            self._statements(_pruned(sample.body))
+        self._finish()
+        return self._lines
+
+    def _start(self, function: Function) -> None:
+        index_bits, index_type, rom, shared = self._settings
+        super().__init__(Ranges(function), index_bits, index_type, rom, shared, self._name_of)
+        # Every local once, saved registers, and a call's: more than compilers take at -O1 and above.
+        numbers = {s.variable for s in statements_of(function.body) if isinstance(s, Assign | For)}
+        self.frame = 64 + 4 * len(function.parameters) + sum(max(4, v.of.element.bytes) for v in numbers)
+
+    def _finish(self) -> None:
+        self._printed.primitives |= self.used
+        self._printed.headers |= self.headers
+
+    def _name_of(self, buffer: Buffer) -> str:
+        if buffer in self._buffers:
+            return self._buffers[buffer]
+        return self._symbols[buffer]
+
+    # ----------------------------------------------------------------------------------------------------- statements
+    def _line(self, text: str) -> None:
+        self._lines.extend(_wrapped("    " * self._depth + text, self._depth))
+
+    def _block(self, head: str, body: tuple[Statement, ...]) -> None:
+        self._line(f"{head} {{")
+        self._depth += 1
+        self._statements(body)
+        self._depth -= 1
+        self._line("}")
+
+    def _statements(self, body: tuple[Statement, ...]) -> None:
+        for statement in body:
+            match statement:
+                case Assign(variable, value):
+                    self._assign(variable, value)
+                case Store(buffer, index, value, _):
+                    stored = self.value(value)
+                    if buffer.element == I64:
+                        stored = self.wide(value)
+                    self._line(f"{self._name_of(buffer)}[{self.index(index)}] = {stored};")
+                case For():
+                    self._for(statement)
+                case While(condition, inner):
+                    self._block(f"while ({self.value(condition)})", inner)
+                case If(condition, then, otherwise):
+                    self._block(f"if ({self.value(condition)})", then)
+                    if otherwise:
+                        self._lines[-1] += " else {"
+                        self._depth += 1
+                        self._statements(otherwise)
+                        self._depth -= 1
+                        self._line("}")
+                case Call(callee, arguments):
+                    shown = ", ".join(
+                        self._pointer(a, p) if isinstance(a, Pointer) and isinstance(p, Buffer) else self.value(a)  # type: ignore[arg-type]
+                        for a, p in zip(arguments, callee.parameters, strict=True)
+                    )
+                    self._line(f"{self._symbols[callee]}({shown});")
+                case Barrier():
+                    pass  # one sample runs on one thread
+
+    def _assign(self, variable: Variable, value: Expression) -> None:
+        text = self.wide(value) if variable.of == I64 and not self.is_index(variable) else self.value(value)
+        if variable in self.names:
+            self._line(f"{self.names[variable]} = {text};")
+            return
+        name = self.names[variable] = self._locals.fresh(variable.name)
+        kind = self.type_of(variable)
+        self._line(f"{kind if variable.mutable else f'const {kind}'} {name} = {text};")
+
+    def _for(self, loop: For) -> None:
+        name = self.names[loop.variable] = self._locals.fresh(loop.variable.name)
+        kind = self.type_of(loop.variable)
+        step = f"++{name}" if loop.step == 1 else f"{name} += {loop.step}"
+        if self.is_index(loop.variable):
+            start, stop = self.value(loop.start), self.value(loop.stop)
+            test = f"{name} < {stop}"
+        else:
+            bits = loop.variable.of.element.bits
+            start, stop = self.wide(loop.start), self.wide(loop.stop)
+            test = f"(int{bits}_t){name} < (int{bits}_t){stop}"
+        self._block(f"for ({kind} {name} = {start}; {test}; {step})", loop.body)
+
+    def _pointer(self, argument: Pointer, parameter: Buffer) -> str:
+        buffer, index = argument.buffer, argument.index
+        wanted = ELEMENTS[parameter.element]
+        offset = "" if self.ranges.of(index) == (0, 0) else f" + {self.atom(index, 4)}"
+        if buffer.space == "arena":
+            where = f"arena + {buffer.offset // 4}"
+            if buffer.offset % 4:
+                raise error("B0901", "a buffer of the arena is not on a word")
+            if parameter.element == I32:
+                return where + offset
+            return f"({wanted} *)(void *)({where}){offset}"
+        return f"{self._name_of(buffer)}{offset}"
+
+
+def _variables_read(function: Function) -> set[object]:
+    found: set[object] = set()
+    for statement in statements_of(function.body):
+        for root in expressions_of(statement):
+            found.update(node for node in nodes_of(root) if isinstance(node, Variable))
+    return found
+
+
+def _pruned(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """Without assignments to variables that nothing reads: compilers warn of them."""
+    while True:
+        read: set[Variable] = set()
+        for statement in statements_of(body):
+            for root in expressions_of(statement):
+                for node in nodes_of(root):
+                    if isinstance(node, Variable) and not (
+                        isinstance(statement, Assign) and statement.variable is node
+                    ):
+                        read.add(node)
+        smaller = _without(body, read)
+        if sum(1 for _ in statements_of(smaller)) == sum(1 for _ in statements_of(body)):
+            return body
+        body = smaller
+
+
+def _without(body: tuple[Statement, ...], read: set[Variable]) -> tuple[Statement, ...]:
+    kept: list[Statement] = []
+    for statement in body:
+        match statement:
+            case Assign(variable, _):
+                if variable in read:
+                    kept.append(statement)
+            case For(variable, start, stop, step, inner):
+                if rest := _without(inner, read):
+                    kept.append(For(variable, start, stop, step, rest))
+            case While(condition, inner):
+                kept.append(While(condition, _without(inner, read)))
+            case If(condition, then, otherwise):
+                one, two = _without(then, read), _without(otherwise, read)
+                if one or two:
+                    kept.append(If(condition, one, two))
+            case _:
+                kept.append(statement)
+    return tuple(kept)
+
+
+def _wrapped(line: str, depth: int) -> list[str]:
+    if len(line) <= _COLUMNS:
+        return [line]
+    indent = "    " * depth
+    return textwrap.wrap(
+        line.strip(),
+        _COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+__all__ = ["ELEMENTS", "PLAIN", "RESERVED", "Printed", "print_program", "word_type"]
