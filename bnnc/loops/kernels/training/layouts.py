@@ -105,8 +105,8 @@ class Hidden:
 class Signs:
     """Binary weights [rows, width] for products: [vector of rows][unit][row of the vector], a unit is `bits` bits.
 
-    A lane is an output, so that a product needs no sum across lanes; it is 16 bits wide where there are vectors, enough
-    for a sum. Bits and rows that do not exist are 0.
+    A lane is an output, so that a product needs no sum across lanes. It is 16 bits wide, enough for a sum, or 32 where
+    that makes a vector too long. Bits and rows that do not exist are 0.
     """
 
     rows: int
@@ -170,7 +170,9 @@ class Signs:
 
 def signs_layout(rows: int, width: int, machine: Machine) -> Signs:
     """The layout of weights for products on a machine."""
-    return Signs(rows, width, half_lanes(machine), 16) if machine.lanes > 1 else Signs(rows, width, 1, 32)
+    if rows <= machine.lanes:
+        return Signs(rows, width, machine.lanes, 32)
+    return Signs(rows, width, half_lanes(machine), 16)
 
 
 def packed_rows(flags: np.ndarray, rows: int = 0) -> np.ndarray:

@@ -9,7 +9,6 @@ from bnnc.loops.ir import (
     I16,
     I32,
     I64,
-    Binary,
     Buffer,
     Convert,
     Expression,
@@ -22,6 +21,7 @@ from bnnc.loops.ir import (
     pack,
     popcount,
     splat,
+    vector_of,
 )
 from bnnc.loops.kernels.training.layouts import BatchBits, BatchSums, Signs, half_lanes, packed_rows
 from bnnc.loops.layout import WORD
@@ -33,38 +33,63 @@ def can_sign(machine: Machine) -> bool:
     return half_lanes(machine) * 4 >= WORD and machine.flags_to_bits
 
 
-def product(name: str, x: BatchBits, w: Signs, y: BatchSums, signs: BatchBits | None, machine: Machine) -> Function:
-    """A function (x, w, y, [signs], first, last): the sums of samples first … last - 1, and bits, 1 for sums >= 0."""
+def product(
+    name: str, x: BatchBits, w: Signs, y: BatchSums, signs: BatchBits | None, some: bool, machine: Machine
+) -> Function:
+    """A function (x, w, [active, chosen], y, [signs], first, last): sums of samples first … last - 1, and their signs.
+
+    x has the elements of w: a word of activations is two of 16 bits, the low one first. signs: 1 for sums >= 0. `some`:
+    only samples whose active (int32) is not 0 are computed; chosen int64 [samples] is scratch memory.
+    """
     b = Builder(name, comment=f"sums of {w.width} {'trits' if x.planes == 2 else 'bits'} for {w.rows} neurons")
-    tile = _Tile(name, b, x, w, y, signs)
-    first, last = b.scalar("first", I64), b.scalar("last", I64)
+    tile = _Tile(b, x, w, y)
+    chosen = None
+    if some:
+        active = b.parameter("active", I32, x.samples)
+        chosen = b.parameter("chosen", I64, x.samples, "both", alignment=64)
+    tile.outputs(name, signs)
+    first: Expression = b.scalar("first", I64)
+    last: Expression = b.scalar("last", I64)
+    if chosen is not None:
+        count = b.variable("count", constant(0, I64))
+        with b.loop(last, "sample", start=first, unroll_one=False) as sample:
+            b.store(chosen, count, sample)
+            b.assign(count, count + Convert("zext", compare("ne", load(active, sample), 0), I64))
+        first, last = constant(0, I64), b.let(count + 0, "last")
     # Accumulators, activations and a few temporaries fill the registers.
     vectors, height = (6, 4) if machine.vector_registers >= 32 else (4, 2)
     if signs is not None and vectors * w.lanes % WORD:
         vectors = 4
     done = 0
     while done < w.vectors:
-        count = min(vectors, w.vectors - done)
-        blocks = (w.vectors - done) // count
-        samples = height * vectors // count
+        together = min(vectors, w.vectors - done)
+        blocks = (w.vectors - done) // together
+        samples = height * vectors // together
         with b.loop(blocks, "block") as block:
-            vector = b.let(block * count + done, "vector")
+            vector = b.let(block * together + done, "vector")
             with b.loop(last, "sample", start=first, step=samples, unroll_one=False) as sample:
                 # The last tile does its last sample several times, which changes nothing.
-                chosen = [b.let(binary("min", sample + m, last - 1), "s") for m in range(samples)]
-                tile.write(vector, count, chosen)
-        done += count * blocks
+                places = [binary("min", sample + m, last - 1) for m in range(samples)]
+                numbers = [b.let(place if chosen is None else load(chosen, place), "s") for place in places]
+                tile.write(vector, together, numbers)
+        done += together * blocks
     return b.function()
 
 
 class _Tile:
     """Some samples times some vectors of neurons, held in registers."""
 
-    def __init__(self, name: str, b: Builder, x: BatchBits, w: Signs, y: BatchSums, signs: BatchBits | None) -> None:
-        self.b, self.x, self.w, self.y, self.signs = b, x, w, y, signs
-        self.bits = b.parameter("x", I32, x.length, alignment=4)
+    def __init__(self, b: Builder, x: BatchBits, w: Signs, y: BatchSums) -> None:
+        self.b, self.x, self.w, self.y = b, x, w, y
+        # Activations are read a unit at a time: as halves of their words where units are 16 bits.
+        self.bits = b.parameter("x", w.element, x.length * w.per_word)
         self.weights = b.parameter("w", w.element, w.length, alignment=w.alignment)
-        self.sums = b.parameter("y", I16, y.length, "write", alignment=2 * w.lanes)
+
+    def outputs(self, name: str, signs: BatchBits | None) -> None:
+        """The parameters that are written."""
+        b, w = self.b, self.w
+        self.signs = signs
+        self.sums = b.parameter("y", I16, self.y.length, "write", alignment=2 * w.lanes)
         self.signs_out: Buffer | None = None
         self.valid: Buffer | None = None
         if signs is not None:
@@ -76,12 +101,13 @@ class _Tile:
     def write(self, vector: Expression, vectors: int, samples: list[Expression]) -> None:
         b, x, w = self.b, self.x, self.w
         counts = [[b.variable("c", constant(0, w.type)) for _ in range(vectors)] for _ in samples]
-        begins = [b.let(sample * x.stride, "begin") for sample in samples]
+        begins = [b.let(sample * (x.stride * w.per_word), "begin") for sample in samples]
         base = b.let(vector * (w.units * w.lanes), "base")
         with b.loop(w.words, "k") as k:
             for part in range(w.per_word):
-                first = [self._unit(begin + k, part) for begin in begins]
-                second = [self._unit(begin + (k + x.words), part) for begin in begins] if x.planes == 2 else []
+                at = k * w.per_word + part
+                first = [self._unit(begin + at) for begin in begins]
+                second = [self._unit(begin + at + x.words * w.per_word) for begin in begins] if x.planes == 2 else []
                 for n in range(vectors):
                     place = base + (k * (w.per_word * w.lanes) + (n * w.units + part) * w.lanes)
                     row = b.let(load(self.weights, place, w.type, w.alignment), "w")
@@ -95,26 +121,22 @@ class _Tile:
             sums = [b.let(whole - (c + c), "sum") for c in counts[m]]
             start = b.let(sample * self.y.stride + vector * w.lanes, "start")
             for n, value in enumerate(sums):
-                narrow = Convert("trunc", value, I16) if w.bits > 16 else value
+                narrow = Convert("trunc", value, vector_of(I16, w.lanes)) if w.bits > 16 else value
                 b.store(self.sums, start + n * w.lanes, narrow, alignment=2 * w.lanes)
             if self.signs is not None:
                 self._store_signs(sample, vector, sums)
 
-    def _unit(self, place: Expression, part: int) -> Expression:
+    def _unit(self, place: Expression) -> Expression:
         """One unit of activations in every lane."""
-        word = load(self.bits, place)
-        if self.w.per_word > 1:
-            shifted = Binary("lshr", word, constant(16 * part, I32)) if part else word
-            word = Convert("trunc", shifted, I16)
-        return self.b.let(splat(word, self.w.type), "x")
+        return self.b.let(splat(load(self.bits, place), self.w.type), "x")
 
     def _nonzero(self, begin: Expression) -> Expression:
         """How many trits of a sample are not 0."""
         b = self.b
-        total = b.variable("nonzero", constant(0, I32))
-        with b.loop(self.x.words, "k") as k:
+        total = b.variable("nonzero", constant(0, self.w.element))
+        with b.loop(self.w.units, "k") as k:
             b.assign(total, total + popcount(load(self.bits, begin + k)))
-        return Convert("trunc", total, I16) if self.w.bits == 16 else total
+        return total
 
     def _store_signs(self, sample: Expression, vector: Expression, sums: list[Expression]) -> None:
         b = self.b

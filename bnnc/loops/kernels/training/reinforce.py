@@ -28,7 +28,7 @@ from bnnc.loops.kernels.training.draws import GOLDEN, mix, stream
 from bnnc.loops.kernels.training.layouts import WITHIN, Hidden, half_lanes, long_lanes
 from bnnc.loops.machine import Machine
 
-PLACES = 32
+PLACES = 64
 """int64 elements of scratch memory that a thread needs: so many draws are looked at before any is used."""
 
 
@@ -68,12 +68,12 @@ def reinforce(name: str, hidden: Hidden, layer: int, block: int, bound: int, mac
                     place = place + (splat(index * block, type_) + (lane + n) * block)
                 b.store(places, n, place, alignment=8 * lanes)
                 flags.append(b.let(Binary("lshr", u, constant(33, type_)) < splat(threshold, type_), "hit"))
-            hits = b.variable("hits", pack(tuple(flags)))
+            hits = b.variable("hits", pack(tuple(flags), I64))
             rest = b.let(end - index, "rest")
             with b.when(rest < together):
-                b.assign(hits, hits & (Binary("shl", constant(1, I32), Convert("trunc", rest, I32)) - 1))
+                b.assign(hits, hits & (Binary("shl", constant(1, I64), rest) - 1))
             with b.loop_while(compare("ne", hits, 0)):
-                which = Convert("zext", Unary("count_trailing_zeros", hits), I64)
+                which = Unary("count_trailing_zeros", hits)
                 place = load(places, which)
                 if not whole:
                     draw_number = b.let(index + which, "draw_number")

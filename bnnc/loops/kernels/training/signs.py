@@ -43,7 +43,9 @@ def take_signs(name: str, hidden: Hidden, w: Signs, turned: Signs | None, machin
     b = Builder(name, comment=f"signs of {hidden.rows} rows of {hidden.width} hidden weights")
     values = b.parameter("hidden", I16, hidden.length, alignment=64)
     units = b.parameter("w", w.element, w.length, "both", alignment=w.alignment)
-    other = b.parameter("turned", w.element, turned.length, "both", alignment=turned.alignment) if turned else None
+    other = None
+    if turned is not None:
+        other = b.parameter("turned", turned.element, turned.length, "both", alignment=turned.alignment)
     changed = b.parameter("changed", I8, hidden.rows, "both")
     flips = b.parameter("flips", I32, hidden.rows, "write")
     first, last = b.scalar("first", I64), b.scalar("last", I64)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 
 from bnnc.ir import bit, training
-from bnnc.ir.module import Input, Module, Output
+from bnnc.ir.module import Input, Module, Output, topological
 from bnnc.ir.move import Concat, Slice, Transpose
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, value_range
@@ -290,12 +290,18 @@ class ModuleTasks:
 
     # ------------------------------------------------------------------------------------------------- samples
     def _samples(
-        self, kernel: Function, reads: Sequence[Buffer], writes: Sequence[Buffer], own: Scalar | None = None
+        self,
+        kernel: Function,
+        reads: Sequence[Buffer],
+        writes: Sequence[Buffer],
+        own: Scalar | None = None,
+        passed: Sequence[Buffer] | None = None,
     ) -> None:
-        """A call for the samples of each thread; with scratch memory of elements `own`."""
+        """A call for the samples of each thread; with scratch memory of elements `own`; `passed`: what stands for the
+        buffers that are read."""
 
         def emit(b: Builder, run: Run) -> None:
-            arguments: list[Buffer | Pointer | Expression] = [*reads]
+            arguments: list[Buffer | Pointer | Expression] = [*(passed or reads)]
             if own is not None:
                 arguments.append(self.scratch.of(run.thread, own))
             b.call(kernel, *arguments, *writes, run.first, run.last)
@@ -343,15 +349,55 @@ class ModuleTasks:
         step = next((user for user in self.users[op] if _is_sign(user)), None)
         signs = self._new_bits(weights.rows) if step is not None and can_sign(self.machine) else None
         layout_of_signs = signs.layout if signs else None
+        guard = self._guard(op)
         kernel = self.kernels.get(
             "product",
-            (x.layout, weights, sums, layout_of_signs),
-            lambda name: product(name, x.layout, weights, sums, layout_of_signs, self.machine),
+            (x.layout, weights, sums, layout_of_signs, guard is None),
+            lambda name: product(name, x.layout, weights, sums, layout_of_signs, guard is not None, self.machine),
         )
         if signs is not None and step is not None:
             self.values[step] = signs
-        self._samples(kernel, [x.buffer, w.buffer], [result.buffer, *([signs.buffer] if signs else [])])
+        reads, passed = [x.buffer, w.buffer], [x.units(weights.element), w.buffer]
+        if guard is not None:
+            self.scratch.ask(I64, self.batch)
+            reads.append(self._flags(guard))
+            passed.append(self._flags(guard))
+        writes = [result.buffer, *([signs.buffer] if signs else [])]
+        self._samples(kernel, reads, writes, I64 if guard is not None else None, passed)
         return result
+
+    def _guard(self, op: Op) -> Op | None:
+        """Flags of samples, if the others' values of this op are never looked at: a pick looks at active ones only.
+
+        None if there are none, or none that can be known before.
+        """
+        actives: list[Op] = []
+        waiting, seen = [op], {op}
+        while waiting:
+            for user in self.users[waiting.pop()]:
+                if isinstance(user, training.Pick) and user.active not in seen:
+                    actives.append(user.active)
+                elif isinstance(user, bit.Step | training.Mask | training.Product) and user not in seen:
+                    seen.add(user)
+                    waiting.append(user)
+                elif user not in seen:
+                    return None
+        if any(output.value in seen for output in self.outputs):
+            return None
+        first, *others = actives or [op]
+        if first is op or not all(_implies(other, first) for other in others):
+            return None
+        return first if self._known(first, seen) else None
+
+    def _known(self, flags: Op, later: set[Op]) -> bool:
+        """Lowers what gives these flags, unless it needs one of the ops to come."""
+        from_here = topological([flags])
+        if any(op in later for op in from_here):
+            return False
+        for op in from_here:
+            if op not in self.values:
+                self.values[op] = self._lower(op)
+        return True
 
     def _step(self, op: bit.Step) -> Value:
         x = self.values[op.x]
@@ -530,6 +576,13 @@ class ModuleTasks:
 
     def _differ(self, op: training.Differ) -> Value:
         raise refused(f"comparison of {op.a.type}")
+
+
+def _implies(flags: Op, wanted: Op) -> bool:
+    """Whether a sample with the one flag has the other as well."""
+    while flags is not wanted and isinstance(flags, training.Both):
+        flags = flags.a
+    return flags is wanted
 
 
 def _is_sign(op: Op) -> bool:

@@ -51,6 +51,14 @@ class Bits:
     buffer: Buffer
     layout: BatchBits
 
+    def units(self, element: Scalar) -> Buffer:
+        """The same memory as words, or as halves of them."""
+        if element == self.buffer.element:
+            return self.buffer
+        name = f"{self.buffer.name}_{element}"
+        length = self.buffer.bytes // element.bytes
+        return Buffer(name, element, length, "arena", "both", ALIGNMENT, self.buffer.offset)
+
 
 @dataclass(frozen=True)
 class Sums:
