@@ -103,6 +103,12 @@ def optimise(module: Module, observe: Observer | None = None, *, options: PassOp
     if not options.exact and not options.inputs and module.level != "bit":
         count = SAMPLES if all(op.type.size <= LARGE for op in module.inputs) else 2
         options = dataclasses.replace(options, inputs=seeded(module, count, 0))
+    if module.level == "bit" and not options.exact and not set(options.facts) <= set(module.facts):
+        raise error(
+            "B0107",
+            f"`{module.name}` is optimised already: its streams and folds are what they are",
+            helps=("give these options with the model that it was made from",),
+        )
     return pipelines.optimise(module, observe, options=options)
 
 
@@ -195,13 +201,17 @@ def compile(
     machine: str = "native",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     pixels: Mapping[str, Pixels] | None = None,
+    passes: PassOptions = pipelines.EXACT,
     **options: Any,
 ) -> Network:
     """The network, compiled for this process and ready to be called. `options` are those of the target (`-X`).
 
+    passes: such as `PassOptions(stream="fixed")`, which changes what every target computes, the reference too.
     Raises BnncError for a bad model, an unknown target, or one that cannot run here.
     """
     module = model if isinstance(model, Module) else load(model, shapes=shapes, pixels=pixels)
+    if not passes.exact:
+        module = optimise(module, options=passes)
     return network(module, target, options, threads=threads, machine=machine)
 
 
@@ -224,18 +234,32 @@ def network(
     )
 
 
-def emit(model: Module | str | Path, target: str = "llvm", *, machine: str = "native", **options: Any) -> Artifact:
+def emit(
+    model: Module | str | Path,
+    target: str = "llvm",
+    *,
+    machine: str = "native",
+    passes: PassOptions = pipelines.EXACT,
+    **options: Any,
+) -> Artifact:
     """The target's source package, in memory. Raises BnncError for what the target cannot express."""
     module = model if isinstance(model, Module) else load(model)
     backend = registry.backend(target)
-    return backend.emit(optimise(module), backend_options(backend, options, machine=machine))
+    return backend.emit(optimise(module, options=passes), backend_options(backend, options, machine=machine))
 
 
-def build(model: Module | str | Path, target: str = "llvm", *, machine: str = "native", **options: Any) -> Artifact:
+def build(
+    model: Module | str | Path,
+    target: str = "llvm",
+    *,
+    machine: str = "native",
+    passes: PassOptions = pipelines.EXACT,
+    **options: Any,
+) -> Artifact:
     """The target's compiled artifact, in memory. Raises BnncError for what the target cannot express."""
     module = model if isinstance(model, Module) else load(model)
     backend = registry.backend(target)
-    return backend.build(optimise(module), backend_options(backend, options, machine=machine))
+    return backend.build(optimise(module, options=passes), backend_options(backend, options, machine=machine))
 
 
 def loops(bits: Module, target: str, extra: Mapping[str, Any], *, threads: int = 1, machine: str = "native") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from bnnc.data.seeded import seeded
 from bnnc.ir.module import Module
 from bnnc.passes import pipelines
 from bnnc.passes.manager import Pass, PassReport
+from bnnc.passes.options import PassOptions
 from bnnc.reference import run as reference
 
 Inputs = Mapping[str, np.ndarray]
@@ -165,6 +166,12 @@ class PassRow:
     ops: int
     agreement: Agreement
     seconds: float
+    chosen: bool = False
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the pass did what it must not do; one that the user chose may change results."""
+        return bool(self.agreement.different) and not self.chosen
 
     def as_json(self) -> dict[str, object]:
         """A row of the list `passes` of `bnnc check --each-pass --json`."""
@@ -179,8 +186,11 @@ class PassRow:
         }
 
 
-def check_passes(module: Module, inputs: Inputs) -> list[PassRow]:
-    """Run the reference before and after every pass on the same inputs, and compare."""
+def check_passes(module: Module, inputs: Inputs, options: PassOptions = pipelines.EXACT) -> list[PassRow]:
+    """Run the reference before and after every pass on the same inputs, and compare.
+
+    Passes that options ask for change the meaning, and take the formats of streams from the same inputs.
+    """
     rows: list[PassRow] = []
     before, values = module, reference.run(module, inputs)
 
@@ -188,8 +198,8 @@ def check_passes(module: Module, inputs: Inputs) -> list[PassRow]:
         nonlocal before, values
         result, found = Agreement(), reference.run(after, inputs)
         result.add(before, inputs, values, found, None if each.exact else TOLERANCE)
-        rows.append(PassRow(each.name, each.exact, report.ops, result, report.seconds))
+        rows.append(PassRow(each.name, each.exact, report.ops, result, report.seconds, each.chosen))
         before, values = after, found
 
-    pipelines.optimise(module, observe)
+    pipelines.optimise(module, observe, options=replace(options, inputs=inputs))
     return rows

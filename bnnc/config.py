@@ -164,23 +164,6 @@ def choice(*words: str) -> Callable[[Any], str]:
     return read
 
 
-def available(first: str, *later: str) -> Callable[[Any], str]:
-    """A reader of one of the words, of which this version can only do the first."""
-
-    def read(value: Any) -> str:
-        word = choice(first, *later)(value)
-        if word != first:
-            raise error(
-                "B0107",
-                f"`{word}` is not available in this version",
-                helps=(f"leave it out: `{first}` is what this version does",),
-                exit_code=Exit.USAGE,
-            )
-        return word
-
-    return read
-
-
 def _several(value: Any) -> list[str]:
     """Options may be repeated; in the environment and in `bnnc.toml` they may also stand in one string."""
     return str(value).split() if isinstance(value, str) else [str(item) for item in value]
@@ -205,9 +188,9 @@ class Config:
     machine: str = _setting("native", str, "the processor to make code for")
     shape: Mapping[str, tuple[int, ...]] = _setting({}, read_shapes, "the full shape of an input, batch first")
     pixels: Mapping[str, Pixels] = _setting({}, read_pixels, "an input holds uint8 pixels: SCALE[,MEAN,STD]")
-    stream: str = _setting("f32", available("f32", "fixed"), "format of real-valued streams")
-    stem: str = _setting("float", available("float", "int"), "how a float first layer is computed")
-    semantics: str = _setting("onnx", available("onnx", "real"), "whose rounding the folds follow")
+    stream: str = _setting("f32", choice("f32", "fixed"), "format of real-valued streams")
+    stem: str = _setting("float", choice("float", "int"), "how a float first layer is computed")
+    semantics: str = _setting("onnx", choice("onnx", "real"), "whose rounding the folds follow")
     threads: int = _setting(1, whole(1, 1024), "how many threads")
     seed: int = _setting(0, whole(0, 2**63 - 1), "the seed of made-up inputs")
     max_ram: int | None = _setting(None, read_size, "fail when the plan needs more memory than this")

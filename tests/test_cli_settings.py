@@ -152,13 +152,6 @@ def test_a_settings_file_that_is_not_there() -> None:
     assert done.codes == ["B0103"]
 
 
-@pytest.mark.parametrize("flag", [["--stream", "fixed"], ["--stem", "int"], ["--semantics", "real"]])
-def test_what_this_version_cannot_do_is_said(flag: list[str]) -> None:
-    done = bnnc("compile", MODEL, *flag, "--json")
-    assert done.code == 2
-    assert done.codes == ["B0107"]
-
-
 def test_show_config_says_where_values_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bnnc.toml").write_text("seed = 5\n")

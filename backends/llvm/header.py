@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bnnc.ir.module import Module
+from bnnc.ir.types import Fix
 from bnnc.loops import ir as loop
 from bnnc.loops.lower.network import Lowered
 
@@ -22,7 +23,9 @@ def header_text(lowered: Lowered, module: Module) -> str:
         about.append(f" * {buffer.name}: n samples of {kind} {list(op.shape)}")
     for output, buffer in zip(module.outputs, program.outputs, strict=True):
         parameters.append(f"{C_TYPES[buffer.element]} *{buffer.name}")
-        about.append(f" * {buffer.name}: n samples of {C_TYPES[buffer.element]} {list(output.value.type.shape)}")
+        dtype = output.value.type.dtype
+        point = f", q for q * 2^-{dtype.fraction}" if isinstance(dtype, Fix) else ""
+        about.append(f" * {buffer.name}: n samples of {C_TYPES[buffer.element]} {list(output.value.type.shape)}{point}")
     lines = [
         f"/* {name}: made by bnnc; bnnc compile --target llvm */",
         f"#ifndef {guard}",

@@ -115,7 +115,7 @@ def _check(
     if verdict.labelled > verdict.agreement.inputs:
         console.note(f"the first {verdict.agreement.inputs} were compared with {judge}; --check N compares more")
     document = {"check": verdict.as_json(), **({"passes": [row.as_json() for row in rows]} if rows else {})}
-    problems = [row for row in rows if row.agreement.different]
+    problems = [row for row in rows if row.wrong]
     failures = [_wrong_pass(row) for row in problems[:1]]
     if verdict.agreement.different:
         failures.append(difference(verdict, found, chosen, judge))
@@ -183,11 +183,13 @@ def _images(found: Model, chosen: Config, console: Console) -> Iterator[Piece]:
 
 def _passes(found: Model, chosen: Config, inputs: dict[str, np.ndarray] | None) -> list[PassRow]:
     from bnnc import checking
+    from bnnc.cli import work
     from bnnc.data.seeded import seeded
 
     count = min(chosen.check or PASS_COUNT, COUNT)
     given = next(iter(checking.pieces_of(inputs, count))).inputs if inputs is not None else None
-    return checking.check_passes(found.module, given or seeded(found.module, count, chosen.seed))
+    arrays = given or seeded(found.imported, count, chosen.seed)
+    return checking.check_passes(found.imported, arrays, work.pass_options(chosen))
 
 
 def _wrong_pass(row: PassRow) -> Diagnostic:
@@ -236,7 +238,7 @@ def _show(rows: list[PassRow], verdict: Verdict, chosen: Config, judge: str, con
                 row.name,
                 str(row.ops),
                 str(row.agreement.inputs),
-                str(row.agreement.equal) + ("" if row.exact else " (near)"),
+                str(row.agreement.equal) + ("" if row.exact else " (chosen)" if row.chosen else " (near)"),
                 f"{1000 * row.seconds:.0f} ms",
             ]
             for row in rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +84,11 @@ def _compile(found: Model, chosen: Config, console: Console, started: float, *, 
     artifact = backend.build(bits, selected)
     facts = described(found, bits, chosen, artifact)
     left = [layer for layer in facts.layers if not layer.packed]
-    console.stage(
-        "optimised", f"{len(bits.ops())} ops", f"{len(facts.layers) - len(left)} layers packed, {len(left)} left float"
-    )
+    whole = [layer for layer in left if layer.op.startswith("fix.")]
+    counted = f"{len(facts.layers) - len(left)} layers packed, {len(left) - len(whole)} left float"
+    if whole:
+        counted += f", {len(whole)} in fixed point"
+    console.stage("optimised", f"{len(bits.ops())} ops", counted)
     console.stage(
         "planned",
         f"{size(facts.memory['arena_bytes'])} of memory",
@@ -122,10 +125,12 @@ def _compile(found: Model, chosen: Config, console: Console, started: float, *, 
 
 def described(found: Model, bits: Module, chosen: Config, artifact: Artifact) -> Facts:
     """The facts of an artifact: those of the network and those the backend states."""
+    from bnnc.passes.fixed_streams import stream_facts
     from bnnc.passes.report import layers
     from bnnc.report import facts
 
     rows = facts.layers(layers(bits))
+    streams = [asdict(row) for row in stream_facts(bits)]
     weights = sum(layer.weight_bytes for layer in rows)
     return facts.Facts(
         model=found.title,
@@ -144,7 +149,7 @@ def described(found: Model, bits: Module, chosen: Config, artifact: Artifact) ->
             "weight_bytes": int(artifact.facts.get("weight_bytes", weights)),
         },
         layers=rows,
-        more=artifact.facts,
+        more={**artifact.facts, **({"streams": streams} if streams else {})},
     )
 
 

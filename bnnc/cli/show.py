@@ -96,21 +96,22 @@ def show(
 
 
 def _list_passes(console: Console) -> None:
-    from bnnc.passes.pipelines import PASSES
+    from bnnc.passes.pipelines import CHOICES, PASSES
 
+    listed = (*PASSES, *CHOICES)
     if console.json:
-        rows = [{"name": each.name, "summary": each.summary, "exact": each.exact} for each in PASSES]
+        rows = [{"name": each.name, "summary": each.summary, "exact": each.exact} for each in listed]
         console.finish(passes=rows)
     else:
-        console.table(["pass", "does"], [[each.name, each.summary] for each in PASSES])
+        console.table(["pass", "does"], [[each.name, each.summary] for each in listed])
 
 
 def _check_names(names: list[str]) -> None:
     from bnnc.config import suggestion
     from bnnc.diagnostics import Exit, error
-    from bnnc.passes.pipelines import PASSES
+    from bnnc.passes.pipelines import CHOICES, PASSES
 
-    known = ["nn", "bit", "loop", "all", *(each.name for each in PASSES)]
+    known = ["nn", "bit", "loop", "all", *(each.name for each in (*PASSES, *CHOICES))]
     for name in names:
         if name not in known:
             raise error(
@@ -123,10 +124,11 @@ def _check_names(names: list[str]) -> None:
 
 def _show(found: Model, chosen: Config, console: Console, at: str, after: set[str]) -> None:
     from bnnc import api
+    from bnnc.cli import work
     from bnnc.ir.text import print_module
     from bnnc.passes.manager import Pass, PassReport
 
-    seen: dict[str, Module] = {"nn": found.module}
+    seen: dict[str, Module] = {"nn": found.imported}
     parts: list[str] = []
 
     def observe(each: Pass, module: Module, report: PassReport) -> None:
@@ -135,7 +137,7 @@ def _show(found: Model, chosen: Config, console: Console, at: str, after: set[st
             parts.append(f"# after {each.name}: {report.ops} ops\n{print_module(module)}")
 
     if at != "nn" or after:
-        seen["bit"] = api.optimise(found.module, observe)
+        seen["bit"] = api.optimise(found.imported, observe, options=work.pass_options(chosen))
     if at == "loop":
         text = api.loops(seen["bit"], chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine)
         level: dict[str, Any] = {"level": "loop"}

@@ -23,18 +23,24 @@ if TYPE_CHECKING:
 
     from bnnc.data.dataset import Dataset
     from bnnc.ir.module import Module
+    from bnnc.passes.options import PassOptions
 
 LAST = Path("build") / "last.json"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that was read: `title` is what people call it (the file name), `net` names its output folder."""
+    """A model that was read: `title` is what people call it (the file name), `net` names its output folder.
+
+    `module` is what every target must compute: what was `imported`, unless options such as `--stream fixed` say that it
+    is something else.
+    """
 
     path: Path
     title: str
     net: str
     module: Module
+    imported: Module
 
 
 def settings(flags: Mapping[str, Any], command: str = "") -> config.Config:
@@ -103,7 +109,39 @@ def read(path: Path, title: str, chosen: config.Config, console: Console, *, ske
     module = api.load(path, shapes=chosen.shape, pixels=chosen.pixels, frontend=chosen.frontend, sketch=sketch)
     net = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem) or "net"
     show_notes(module, console)
-    return Model(path, title, net, module)
+    choices = pass_options(chosen)
+    if choices.exact or sketch:
+        return Model(path, title, net, module, module)
+    meant = api.optimise(module, options=choices)
+    show_notes(meant, console, frozenset(note.text for note in module.notes))
+    _say_streams(meant, console)
+    return Model(path, title, net, meant, module)
+
+
+def pass_options(chosen: config.Config) -> PassOptions:
+    """What the settings say about the meaning of a model."""
+    from bnnc.passes.options import PassOptions
+
+    return PassOptions(chosen.stream, chosen.stem, chosen.semantics, chosen.strict_range)
+
+
+def _say_streams(module: Module, console: Console) -> None:
+    """What became of real-valued streams, in a line; with --verbose a line for each."""
+    from bnnc.passes.fixed_streams import stream_facts
+
+    for note in module.notes:
+        if note.kind == "choice":
+            console.note(note.text)
+    rows = stream_facts(module)
+    if not rows:
+        return
+    fewest, clipped = min(row.fraction for row in rows), sum(row.saturates for row in rows)
+    text = f"{len(rows)} tensors in fixed point, with {fewest} fractional bits or more"
+    console.note(text + (f"; in the worst case {clipped} of them would saturate (--strict-range)" if clipped else ""))
+    if console.verbose:
+        for row in rows:
+            seen = "nothing was seen" if row.seen is None else f"seen ±{row.seen:.6g}"
+            console.note(f"{row.name or row.op}: fix<{row.whole},{row.fraction}>, worst case ±{row.bound:.6g}, {seen}")
 
 
 def show_notes(module: Module, console: Console, known: frozenset[str] = frozenset()) -> None:

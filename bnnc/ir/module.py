@@ -49,7 +49,8 @@ class PixelMap:
 
 @dataclass(frozen=True)
 class Note:
-    """A fact about a layer for the user: `kind` is `warning`, `float` (why a layer stayed float) or `info`."""
+    """A fact about a layer for the user: `kind` is `warning`, `float` (why a layer stayed float), `choice` (what
+    an option did) or `info`."""
 
     kind: str
     text: str

@@ -47,6 +47,9 @@ def fix_streams(module: Module, options: PassOptions) -> Module:
     rewriting = _Rewriting(module, options, seen)
     for op in module.ops():
         rewriting.rewrite(op)
+    if options.stem == "int" and not rewriting.notes:
+        text = "no float layer reads uint8 pixels, so there was nothing to do for `--stem int` (see --pixels)"
+        rewriting.notes.append(Note("warning", text, code="B0414"))
     outputs = tuple(replace(output, value=rewriting.result(output)) for output in module.outputs)
     result = replace(module, outputs=outputs, notes=(*module.notes, *rewriting.notes))
     rows = [fact for op in result.ops() if (fact := rewriting.facts.get(op)) is not None]
@@ -352,7 +355,7 @@ class _Rewriting:
     def _stem(self, op: Op, stem: Stem) -> Op | None:
         x = stem.image(self.new)
         layer = stem.layer(x)
-        self.notes.append(Note("info", stem.text, op.loc))
+        self.notes.append(Note("choice", f"{op.loc.name or 'the first layer'}: {stem.text}", op.loc))
         bound = stem.bound(layer)
         dtype = format_of(bound, self.seen.get(op))
         if dtype is None:

@@ -16,12 +16,14 @@ class Pass:
 
     `exact`: the values of the module before and after are the same bits (translation validation demands it). The few
     passes that are not exact fix the meaning of an imported model (design §6) and run before the reference point.
+    `chosen`: the user asked for another meaning (`--stream fixed`), so that values may differ by more than roundings.
     """
 
     name: str
     summary: str
     run: Callable[[Module], Module]
     exact: bool = True
+    chosen: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
+
+from bnnc.diagnostics import Exit, error
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,17 @@ class PassOptions:
     ranges are observed on, by input name, batch first; with none, formats follow from the worst case alone.
     """
 
-    stream: Literal["f32", "fixed"] = "f32"
-    stem: Literal["float", "int"] = "float"
-    semantics: Literal["onnx", "real"] = "onnx"
+    stream: str = "f32"
+    stem: str = "float"
+    semantics: str = "onnx"
     strict_range: bool = False
     inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, words in (("stream", ("f32", "fixed")), ("stem", ("float", "int")), ("semantics", ("onnx", "real"))):
+            if getattr(self, name) not in words:
+                text = f"{name} `{getattr(self, name)}` is none of {', '.join(words)}"
+                raise error("B0101", text, exit_code=Exit.USAGE)
 
     @property
     def exact(self) -> bool:

@@ -78,8 +78,12 @@ def _chosen(options: PassOptions) -> tuple[Pass, ...]:
         "real-valued streams become fixed point, float first layers integer sums",
         lambda module: fix_streams(module, options),
         exact=False,
+        chosen=True,
     )
     return (streams,) if options.stream == "fixed" or options.stem == "int" else ()
+
+
+CHOICES: tuple[Pass, ...] = _chosen(PassOptions("fixed", "int", "real"))
 
 
 def _demand_binary(module: Module) -> None:

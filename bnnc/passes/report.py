@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bnnc.ir import bit, nn
+import numpy as np
+
+from bnnc.ir import bit, fixed, nn
+from bnnc.ir.codebook import codebook_of
 from bnnc.ir.location import Location
 from bnnc.ir.module import Module
 from bnnc.ir.op import Op
 from bnnc.ir.types import DType
 from bnnc.passes.lattice import kind_of, split_weights
+
+MASKED = 64  # so many filters share the decision whether there are zeros among their weights
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ def layers(module: Module) -> tuple[LayerFact, ...]:
     for op in module.ops():
         if isinstance(op, bit.Conv | bit.Dense):
             found.append(_packed(op))
+        elif isinstance(op, fixed.Conv | fixed.Dense):
+            found.append(_fixed(op, reasons))
         elif isinstance(op, nn.Conv | nn.Dense) and isinstance(op.w, nn.Constant):
             found.append(_float(op, op.w.values.size, reasons))
     return tuple(found)
@@ -44,7 +51,10 @@ def layers(module: Module) -> tuple[LayerFact, ...]:
 
 def _packed(op: bit.Conv | bit.Dense) -> LayerFact:
     kind = kind_of(op.weights)
-    bits = bits_per_weight(op)
+    book = codebook_of(op.weights) if op.weights.ndim > 2 else None
+    if book is not None:
+        kind = f"{kind} in {len(book.patterns)} kernels"
+    bits = bits_per_weight(op.weights)
     return LayerFact(
         op.loc.name,
         op.opcode,
@@ -60,11 +70,18 @@ def _packed(op: bit.Conv | bit.Dense) -> LayerFact:
     )
 
 
-def bits_per_weight(op: bit.Conv | bit.Dense) -> int:
-    """How many bit planes the weights of a layer take."""
-    low, high = int(op.weights.min(initial=0)), int(op.weights.max(initial=0))
+def bits_per_weight(weights: np.ndarray) -> float:
+    """How many bits a weight takes in an artifact: its planes, less with a codebook; masks only where zeros are."""
+    low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
+    book = codebook_of(weights) if weights.ndim > 2 else None
+    if book is not None:
+        return book.bits / weights.size
+    if low == 0 and high == 1:
+        return 1
     if low >= -1 and high <= 1:
-        return 1 if low == 0 or (op.weights != 0).all() else 2
+        blocks = np.flatnonzero((weights.reshape(len(weights), -1) == 0).any(1)) // MASKED
+        span = 0 if blocks.size == 0 else min(len(weights), int(blocks[-1] - blocks[0] + 1) * MASKED)
+        return 1 + span / len(weights)
     return max(high, -low - 1).bit_length() + (low < 0)
 
 
