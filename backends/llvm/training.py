@@ -79,6 +79,7 @@ class NativeEngine:
         for name, array in state.items():
             assert array.shape == self.step.state[name].shape, name
             self.lowered.homes[name].store(self._arena, array)
+        self.lowered.settle(self._arena)
 
     def state(self, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """Copies of the tensors named, or of all."""

@@ -37,11 +37,12 @@ from bnnc.loops.kernels.training.product import can_sign, product
 from bnnc.loops.kernels.training.reinforce import PLACES, reinforce
 from bnnc.loops.kernels.training.signs import take_signs
 from bnnc.loops.kernels.training.trigger import trigger
-from bnnc.loops.kernels.training.update import update
+from bnnc.loops.kernels.training.update import Last, can_end, update
 from bnnc.loops.lower.training.phases import ONE, SAMPLES, Run, Task
 from bnnc.loops.lower.training.values import (
     Arena,
     Bits,
+    End,
     Flips,
     HiddenWeights,
     Home,
@@ -89,8 +90,8 @@ class ModuleTasks:
     """The tasks of one module, in order.
 
     `again`: the same module for one sample more, which shows what depends on their number; None for a module without
-    samples. `outputs`: those that become the state. `bounds`: of hidden weights that this module updates last in a
-    batch, so that they may be brought within it at once. `scratch`: gives memory that every thread has of its own.
+    samples. `outputs`: those that become the state. `ends`: what becomes of hidden weights whose last update in a batch
+    is in this module. `scratch`: memory that every thread has of its own.
     """
 
     def __init__(
@@ -105,9 +106,9 @@ class ModuleTasks:
         machine: Machine,
         scratch: Scratch,
         outputs: tuple[Output, ...],
-        bounds: dict[Buffer, int],
+        ends: dict[Buffer, End],
     ) -> None:
-        self.batch, self.homes, self.arena, self.bounds = batch, homes, arena, bounds
+        self.batch, self.homes, self.arena, self.ends = batch, homes, arena, ends
         self.inputs, self.outputs = module.inputs, outputs
         self.kernels, self.machine, self.scratch = kernels, machine, scratch
         self.tasks: list[Task] = []
@@ -510,21 +511,27 @@ class ModuleTasks:
         if not isinstance(picks, Picks) or x.layout.planes != 1:
             raise refused(f"an update by {op.picks.type}")
         rows = hidden.layout.rows
-        bound = self.bounds.get(hidden.buffer, hidden.layout.limit)
         heads = self.arena.take("heads", I32, rows)
         links = self.arena.take("links", I32, self.batch * rows)
+        end = self.ends.get(hidden.buffer)
+        last, more = None, []
+        if end is not None and can_end(self.machine):
+            home = self.homes[end.weights]
+            assert isinstance(home.value, Weights)
+            last = Last(end.bound, home.value.layout, home.turned.layout if home.turned else None)
+            more = [home.value.buffer, *([home.turned.buffer] if home.turned else []), end.flips]
         kernel = self.kernels.get(
             "update",
-            (hidden.layout, x.layout, bound),
-            lambda name: update(name, hidden.layout, x.layout, bound, self.machine),
+            (hidden.layout, x.layout, last),
+            lambda name: update(name, hidden.layout, x.layout, last, self.machine),
         )
 
         def emit(b: Builder, run: Run) -> None:
-            passed = (picks.buffer, picks.counts, x.buffer, hidden.buffer, heads, links, hidden.changed)
+            passed = (picks.buffer, picks.counts, x.buffer, hidden.buffer, links, heads, hidden.changed, *more)
             b.call(kernel, *passed, run.count, *run.rows[rows])
 
         # Heads belong to rows, links to picks, and so to rows as well.
-        writes = (hidden.buffer, hidden.changed, heads, links)
+        writes = (hidden.buffer, hidden.changed, heads, links, *more)
         self.tasks.append(Task(kernel.name, rows, (picks.buffer, picks.counts, x.buffer), writes, emit))
         return hidden
 
@@ -557,11 +564,15 @@ class ModuleTasks:
                 raise refused(f"old and new `{name}` are both needed")
         value, other = home.value, home.turned
         rows = hidden.layout.rows
-        flips = self.arena.take("flips", I32, rows)
+        end = self.ends.get(hidden.buffer)
+        adds = end is not None and can_end(self.machine)
+        flips = end.flips if end is not None else self.arena.take("flips", I32, rows)
         kernel = self.kernels.get(
             "take_signs",
-            (hidden.layout, value.layout, other.layout if other else None),
-            lambda name: take_signs(name, hidden.layout, value.layout, other.layout if other else None, self.machine),
+            (hidden.layout, value.layout, other.layout if other else None, adds),
+            lambda name: take_signs(
+                name, hidden.layout, value.layout, other.layout if other else None, adds, self.machine
+            ),
         )
         written = [value.buffer, *([other.buffer] if other else [])]
 

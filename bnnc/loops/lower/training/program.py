@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnnc.ir.bit import Step
 from bnnc.ir.module import Input, Module
 from bnnc.ir.move import Transpose
 from bnnc.ir.training import Reinforce, Update
@@ -25,12 +26,13 @@ from bnnc.loops.ir import (
     load,
     vector_of,
 )
-from bnnc.loops.kernels.training.layouts import BatchBits, up
+from bnnc.loops.kernels.training.layouts import CHANGED, BatchBits, up
 from bnnc.loops.lower.training.ops import MOST_THREADS, Kernels, ModuleTasks
 from bnnc.loops.lower.training.phases import ONE, SAMPLES, Run, Task, part, row_part, write_phases
 from bnnc.loops.lower.training.values import (
     Arena,
     Bits,
+    End,
     HiddenWeights,
     Home,
     Numbers,
@@ -38,6 +40,7 @@ from bnnc.loops.lower.training.values import (
     Scratch,
     Value,
     make_home,
+    view,
 )
 from bnnc.loops.machine import Machine
 
@@ -61,6 +64,18 @@ class TrainingProgram:
     batch: int
     times: Mapping[str, int]
     clock: Buffer | None
+    ends: Mapping[Buffer, End]
+
+    def settle(self, memory: np.ndarray) -> None:
+        """To be called once the whole state was stored: rows that are as the end of a batch leaves them need nothing
+        at the end of the next."""
+        for home in self.homes.values():
+            end = self.ends.get(home.value.buffer)
+            if end is not None and isinstance(home.value, HiddenWeights):
+                hidden, weights = home.fetch(memory), self.homes[end.weights].fetch(memory)
+                odd = (np.where(hidden >= 0, 1, -1) != weights) | (np.abs(hidden.astype(np.int32)) > end.bound)
+                view(memory, home.value.changed)[:] = np.where(odd.any(1), CHANGED, 0)
+                view(memory, end.flips)[:] = 0
 
     def samples(self, bits: np.ndarray) -> np.ndarray:
         """Packed samples [n, words] as the entry takes them."""
@@ -99,7 +114,7 @@ class _Writer:
         self.name, self.batch, self.machine = name, batch, machine
         self.arena, self.kernels = Arena(), Kernels()
         self.homes: dict[str, Home] = {}
-        self.bounds: dict[Buffer, int] = {}
+        self.ends: dict[Buffer, End] = {}
         words = up(-(-width // 32), machine.lanes)
         self.layout = BatchBits(batch, width, 1, words)
         self.scratch = Scratch(MOST_THREADS)
@@ -109,11 +124,10 @@ class _Writer:
         types: dict[str, TensorType] = {}
         turned: set[str] = set()
         blocks: dict[str, int] = {}
-        bounds: dict[str, int] = {}
         for module in modules:
             for op in module.ops():
                 if isinstance(op, Reinforce) and isinstance(op.hidden, Input):
-                    blocks[op.hidden.name], bounds[op.hidden.name] = op.block, op.bound
+                    blocks[op.hidden.name] = op.block
                 if isinstance(op, Input) and op.name not in ("samples", "labels"):
                     types[op.name] = op.type
                 if isinstance(op, Transpose) and isinstance(op.x, Input):
@@ -126,9 +140,14 @@ class _Writer:
             block = blocks.get(name, 1)
             self.homes[name] = make_home(self.arena, f"state_{name}", type_, self.machine, name in turned, block)
         updated = [op.hidden.name for op in modules[0].ops() if isinstance(op, Update) and isinstance(op.hidden, Input)]
-        for name, bound in bounds.items():
-            if updated.count(name) == 1:
-                self.bounds[self.homes[name].value.buffer] = bound
+        for output in modules[1].outputs:
+            sign = output.value
+            if not (isinstance(sign, Step) and isinstance(sign.x, Reinforce) and isinstance(sign.x.hidden, Input)):
+                continue
+            value = self.homes[sign.x.hidden.name].value
+            if updated.count(sign.x.hidden.name) == 1 and isinstance(value, HiddenWeights):
+                flips = self.arena.take("flips", I32, value.layout.rows)
+                self.ends[value.buffer] = End(sign.x.bound, output.name, flips)
 
     def finish(self, modules: list[Module], more: Module, evaluate_more: Module) -> TrainingProgram:
         b = Builder("run", comment="one epoch of training, or the evaluation of samples; all threads call it at once")
@@ -189,7 +208,7 @@ class _Writer:
             (answer,),
             self.arena.most,
         )
-        return TrainingProgram(program, self.homes, words, self.batch, run.times or {}, run.clock)
+        return TrainingProgram(program, self.homes, words, self.batch, run.times or {}, run.clock, self.ends)
 
     def _set_batch(self, b: Builder, run: Run, n: Variable, start: Expression) -> None:
         run.count = b.let(binary("min", n - start, constant(self.batch, I64)), "count")
@@ -208,7 +227,7 @@ class _Writer:
             self.machine,
             self.scratch,
             module.outputs if stores else (),
-            self.bounds,
+            self.ends,
         )
 
     def _batch(self, modules: list[Module], more: Module, given: dict[str, Value]) -> tuple[list[Task], list[Task]]:

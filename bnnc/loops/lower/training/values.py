@@ -130,6 +130,15 @@ class Arena:
         return buffer
 
 
+@dataclass(frozen=True)
+class End:
+    """What the end of a batch does to hidden weights after their only update: the bound, and where their signs go."""
+
+    bound: int
+    weights: str
+    flips: Buffer
+
+
 class Scratch:
     """Memory of each thread's own. All uses share it, so how large it is is known when all have asked."""
 
