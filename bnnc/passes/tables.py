@@ -23,10 +23,14 @@ _UNUSED = np.iinfo(np.int32).max
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """y = values[c, n], n = how many of thresholds[c] are <= x; int32 or float32 [C, n], values float32 [C, n + 1]."""
+    """y = values[c, n], n = how many of thresholds[c] are <= x; int32 or float32 [C, n], values float32 [C, n + 1].
+
+    `minus_zero`: some y may be -0, which steps do not tell from 0.
+    """
 
     thresholds: np.ndarray
     values: np.ndarray
+    minus_zero: bool = False
 
     @property
     def image(self) -> np.ndarray:
@@ -36,12 +40,16 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class _Changes:
-    """Where the value changes: in channel[i] at point[i] to value[i]; `first` is each channel's value before."""
+    """Where the value changes: in channel[i] at point[i] to value[i]; `first` is each channel's value before.
+
+    `minus_zero`: a -0 was among the values.
+    """
 
     channel: np.ndarray
     point: np.ndarray
     value: np.ndarray
     first: np.ndarray
+    minus_zero: bool = False
 
 
 def tabulate(region: Region, domain: Values) -> Steps | None:
@@ -96,7 +104,11 @@ def _walk(region: Region, points: np.ndarray, channel: np.ndarray) -> _Changes |
     if not np.isfinite(table).all():
         return None
     row, column = np.nonzero(table[:, 1:] != table[:, :-1])
-    return _Changes(channel[row], points[row, column + 1], table[row, column + 1], table[:, 0])
+    return _Changes(channel[row], points[row, column + 1], table[row, column + 1], table[:, 0], _minus_zero(table))
+
+
+def _minus_zero(values: np.ndarray) -> bool:
+    return bool(((values == 0) & np.signbit(values)).any())
 
 
 def _bisect(
@@ -112,6 +124,7 @@ def _bisect(
     first = region.evaluate(points(left, channel), channel)
     left_value, right_value = first, region.evaluate(points(right, channel), channel)
     done: list[_Changes] = []
+    minus_zero = _minus_zero(left_value) or _minus_zero(right_value)
     while True:
         differ = left_value != right_value
         channel, left, right = channel[differ], left[differ], right[differ]
@@ -127,11 +140,12 @@ def _bisect(
             break
         middle = (left + right) // 2
         value = region.evaluate(points(middle, channel), channel)
+        minus_zero = minus_zero or _minus_zero(value)
         channel = np.concatenate([channel, channel])
         left, right = np.concatenate([left, middle]), np.concatenate([middle, right])
         left_value, right_value = np.concatenate([left_value, value]), np.concatenate([value, right_value])
     changes = _joined(done)
-    return _Changes(changes.channel, changes.point, changes.value, first)
+    return _Changes(changes.channel, changes.point, changes.value, first, minus_zero)
 
 
 def _joined(parts: list[_Changes]) -> _Changes:
@@ -143,6 +157,7 @@ def _joined(parts: list[_Changes]) -> _Changes:
         point[order],
         np.concatenate([p.value for p in parts])[order],
         np.concatenate([p.first for p in parts]),
+        any(p.minus_zero for p in parts),
     )
 
 
@@ -162,7 +177,7 @@ def _assemble(changes: _Changes | None, dtype: np.dtype[np.generic], channels: i
     for n in range(width):
         there = counts > n
         values[there, n + 1 :] = changes.value[starts[there] + n][:, None]
-    return Steps(thresholds, values)
+    return Steps(thresholds, values, changes.minus_zero)
 
 
 def _ordinal(values: np.ndarray) -> np.ndarray:

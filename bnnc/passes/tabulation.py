@@ -27,10 +27,7 @@ def tabulate_regions(module: Module) -> Module:
     lowering = _Lowering(module)
     for op in module.ops():
         lowering.lower(op)
-    outputs = tuple(
-        Output(o.name, lowering.whole.get(o.value) or lowering.real[o.value], o.storage, o.batch_axis)
-        for o in module.outputs
-    )
+    outputs = tuple(Output(o.name, lowering.result(o.value), o.storage, o.batch_axis) for o in module.outputs)
     return Module(module.name, module.inputs, outputs, module.notes, module.pixels, module.facts)
 
 
@@ -41,6 +38,7 @@ class _Lowering:
         self.images = Images()
         self.whole: dict[Op, Op] = {}
         self.real: dict[Op, Op] = {}
+        self._minus_zero: set[Op] = set()  # whole, but their fp32 value may be -0, which no integer is
         self._users = module.users()
         self._results = {output.value for output in module.outputs}
 
@@ -50,8 +48,23 @@ class _Lowering:
         if whole is not None:
             self.whole[op] = whole
             self.real[op] = bit.Decode(whole, loc=op.loc) if is_integer(whole.type.dtype) else whole
-        else:
+            if self._may_be_minus_zero(op):
+                self._minus_zero.add(op)
+        if whole is None or op in self._minus_zero:
             self.real[op] = op.with_operands(self.real.__getitem__)
+
+    def result(self, op: Op) -> Op:
+        """What stands for op as an output."""
+        return self.real[op] if op in self._minus_zero else self.whole.get(op) or self.real[op]
+
+    def _may_be_minus_zero(self, op: Op) -> bool:
+        """Whether op is -0 somewhere: no layer or arg-max is (sums start at 0), pools and moves hand it on."""
+        if isinstance(op, Input | nn.Conv | nn.Dense | nn.ArgMax):
+            return False
+        if isinstance(op, nn.Map | nn.MultiThreshold) and not isinstance(self.whole[op], bit.Add):
+            steps = self.images.steps(op)
+            return steps is None or steps.minus_zero
+        return any(x in self._minus_zero for x in op.operands)
 
     def _whole(self, op: Op) -> Op | None:
         match op:
