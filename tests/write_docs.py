@@ -10,6 +10,7 @@ import typer
 
 from bnnc.cli.app import app
 from bnnc.config import Config, settings
+from tests.dsl_reference import language_page
 from tests.shared import ROOT
 
 EXITS = (
@@ -86,7 +87,8 @@ def settings_page() -> str:
         'kind = "so"',
         "```",
         "",
-        "`[target.NAME]` holds the `-X` options of a target; `bnnc targets NAME` lists them.",
+        "`[target.NAME]` holds the `-X` options of a target; `bnnc targets NAME` lists them. `[train]` holds settings that",
+        "count for `bnnc train` alone, and there before those at the top.",
         "",
         "| key | environment | default | |",
         "|---|---|---|---|",
@@ -108,7 +110,11 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {ROOT / "docs" / "commands.md": commands_page, ROOT / "docs" / "settings.md": settings_page}
+PAGES = {
+    ROOT / "docs" / "commands.md": commands_page,
+    ROOT / "docs" / "settings.md": settings_page,
+    ROOT / "docs" / "language.md": language_page,
+}
 
 
 def main() -> None:

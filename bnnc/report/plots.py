@@ -46,10 +46,12 @@ def accuracies(title: str, curves: Mapping[str, Sequence[float]], result_epoch: 
                     va="center",
                     fontsize="small",
                 )
+        longest = max((len(values) for values in curves.values()), default=1)
+        axes.set_xlim(min(0.5, 1 - 0.03 * longest), 1 + 1.12 * max(1, longest - 1))  # room for the figures
         axes.set_title(title, loc="left")
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy in %")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right", frameon=False)
         stream = io.BytesIO()

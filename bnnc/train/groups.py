@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Sizes that the authors of LBE used for two equal layers (spread of results: docs/training.md).
+# Sizes that the authors of LBE used for two equal layers (docs/training.md says more).
 _LBE = {35: 35, 75: 75, 135: 45, 255: 85, 525: 105, 1035: 115, 2025: 135}
 _MOST_GROUPS = ((75, 1), (255, 3), (525, 5))
 
