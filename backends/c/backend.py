@@ -61,7 +61,7 @@ class Backend:
         return self.emit(module, options)
 
     def load(self, module: Module, options: COptions) -> host.Compiled:
-        """The generated code, compiled for this computer. Raises BnncError B0604 where there is no C compiler."""
+        """The generated code, compiled for this computer. Raises BnncError B0608 where there is no C compiler."""
         net, _ = _made(module, options)
         files = {f"{net.prefix}.h": header_text(net).encode(), f"{net.prefix}.c": source_text(net).encode()}
         return host.Compiled(module, net.interface, net.signature, net.prefix, files, net.arena_words)
@@ -92,6 +92,8 @@ def _made(module: Module, options: COptions) -> tuple[Net, Lowered]:
     if not machine.fma:
         _refuse_floats(lowered, machine)
     prefix = prefix_of(options.name or module.name)
+    if machine.index_bits == 16:
+        _refuse_large(lowered, machine)
     signature = signature_of(interface, program, prefix)
     origins = {call.function: call for call in lowered.calls}
 
@@ -132,6 +134,27 @@ def _refuse_floats(lowered: Lowered, machine: Machine) -> None:
                     "--stream fixed, for residual streams",
                     "--machine cortex-m4, or another one with an FPU",
                 ),
+            )
+
+
+MOST_BYTES = (1 << 15) - 1
+MOST_TABLES = 1 << 16
+
+
+def _refuse_large(lowered: Lowered, machine: Machine) -> None:
+    """What 16-bit indices and pointers cannot reach."""
+    program = lowered.program
+    sizes = [("its working memory", program.arena_bytes, MOST_BYTES), ("all tables", lowered.weight_bytes, MOST_TABLES)]
+    sizes += [(f"the table `{buffer.name}`", buffer.bytes, MOST_BYTES) for buffer in program.constants()]
+    sizes += [
+        (f"the array `{buffer.name}`", buffer.bytes, MOST_BYTES) for buffer in (*program.inputs, *program.outputs)
+    ]
+    for what, size, most in sizes:
+        if size > most:
+            raise error(
+                "B0609",
+                f"the network is too large for `{machine.name}`: {what} would take {size} bytes, over {most}",
+                helps=("--machine cortex-m0, or another 32-bit processor", "a narrower network, or smaller images"),
             )
 
 

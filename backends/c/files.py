@@ -247,11 +247,10 @@ def _checksum(net: Net) -> str:
                 "        uint32_t bits;",
                 "        memcpy(&bits, &value, sizeof bits);",
             ]
-            word = "bits"
         else:
             body.append(f"    for (i = 0; i < {buffer.length}; ++i) {{")
-            word = f"(uint32_t){word}"
-        body += [f"        total = (total ^ {word}) * UINT32_C(16777619);", "    }"]
+            body.append(f"        const uint32_t bits = (uint32_t){word};")
+        body += ["        total = (total ^ bits) * UINT32_C(16777619);", "    }"]
     lines.append(f"uint32_t {net.prefix}_checksum(void) {{")
     lines.append("    uint32_t total = UINT32_C(2166136261);")
     if body:

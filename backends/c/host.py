@@ -36,7 +36,7 @@ _NUMPY = {
 
 
 def compiler() -> list[str]:
-    """The command of a C compiler: $CC, cc, gcc, clang, or `python -m ziglang cc`. Raises BnncError B0605."""
+    """The command of a C compiler: $CC, cc, gcc, clang, or `python -m ziglang cc`. Raises BnncError B0608."""
     named = os.environ.get("CC", "").split()
     for command in ([named] if named else []) + [[name] for name in COMPILERS]:
         if shutil.which(command[0]):
@@ -44,7 +44,7 @@ def compiler() -> list[str]:
     if importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "cc"]
     raise error(
-        "B0604",
+        "B0608",
         "the C target runs code with a C compiler, and there is none here",
         notes=(f"looked for $CC, {', '.join(COMPILERS)} and the Python package ziglang",),
         helps=("pip install ziglang", "bnnc emit --target c only writes the code"),
@@ -62,7 +62,7 @@ def shared_object(sources: Mapping[str, bytes], folder: Path, extra: tuple[str, 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise error(
-            "B0604",
+            "B0608",
             f"`{command[0]}` cannot compile the generated code",
             notes=tuple(done.stderr.strip().splitlines()[:6]),
             helps=("CC=gcc bnnc check --target c chooses another compiler",),
