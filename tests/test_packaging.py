@@ -74,7 +74,7 @@ def test_package_data_is_found_the_way_it_is_read() -> None:
 
 
 def test_every_third_party_import_is_a_dependency() -> None:
-    """What the package imports is installed with it; `onnxruntime` and matplotlib are extras, imported where asked for."""
+    """What the package imports is installed with it; extras are imported where they are asked for."""
     import ast
 
     listed = {re.split(r"[<>=; ]", item)[0] for item in PROJECT["project"]["dependencies"]}

@@ -81,6 +81,14 @@ def test_compiling_into_the_folder_does_not_bar_the_next_training() -> None:
     assert bnnc("compile").code == 0
 
 
+def test_compiling_into_the_very_folder_leaves_the_trained_net(folder: Path) -> None:
+    train("-q", "-o", "out")
+    for _ in range(2):
+        assert bnnc("compile", "out/tiny.bnnm", "-o", "out").code == 0
+        assert train("-q", "-o", "out").code == 0
+    assert {"tiny.bnnm", "tiny.checkpoint.bnnm", "facts.json"} <= {path.name for path in (folder / "out").iterdir()}
+
+
 def test_a_folder_of_compiled_nets_only_is_no_obstacle(folder: Path) -> None:
     train("-q", "-o", "other")
     assert bnnc("compile", "other/tiny.bnnm").code == 0  # makes build/tiny/llvm

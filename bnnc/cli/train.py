@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 import os
 import re
 import time
@@ -266,8 +265,10 @@ class Files:
         from bnnc.cli.files import MARKER, write_file
 
         if not self.dry_run:
-            listed = [path.name for path in (self.checkpoint, self.network, self.plot)]
-            write_file(self.folder / MARKER, (json_text.dumps(sorted(listed)) + "\n").encode())
+            marker = self.folder / MARKER
+            if not marker.is_file():
+                # The list in it is of files that the next `bnnc compile` into the folder may remove: none of these.
+                write_file(marker, b"[]\n")
             write_file(self.checkpoint, run.checkpoint())
 
     def write(self, run: Training, plot: bytes | None) -> list[Path]:
