@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -382,3 +383,74 @@ def test_every_fault_of_the_settings_is_said_at_once() -> None:
     with pytest.raises(BnncError) as caught:
         build(plan(margin=Fraction(2), gate=Fraction(-1), batch=0), 21, 2**31)
     assert len(caught.value.diagnostics) == 4
+
+
+class PlainSequence:
+    """BEP through time on sequence_plan(), one sequence and one step at a time; no reinforcement."""
+
+    def __init__(self, of: TrainingPlan, state: dict[str, np.ndarray], code: np.ndarray) -> None:
+        self.of, self.code = of, code.astype(int)
+        self.hidden = {name: state[f"hidden_{name}"].astype(int) for name in ("input", "state", "1")}
+        self.number = self.level = 0
+
+    def batch(self, xs: np.ndarray, labels: np.ndarray) -> None:
+        w = {name: sign(h) for name, h in self.hidden.items()}
+        change = {name: np.zeros_like(h) for name, h in self.hidden.items()}
+        for b, (x, y) in enumerate(zip(xs, labels, strict=True)):
+            s, z = [np.ones(12, int)], []
+            for t in range(4):
+                z.append(w["input"] @ x[t] + w["state"] @ s[t])
+                s.append(sign(z[t]))
+            top = w["1"] @ s[4]
+            scores = self.code @ sign(top)
+            others = max(score for c, score in enumerate(scores) if c != y)
+            if np.argmax(scores) == y and scores[y] - others >= math.floor(self.of.settings.margin * 9):
+                continue
+            wanted = self.code[y]
+            for j in self._picked(2, b, top, wanted, 12):
+                change["1"][j] += 2 * wanted[j] * s[4]
+            wanted = self._back(w["1"], top, wanted, 12)
+            for t in (3, 2, 1, 0):
+                if wanted is None:
+                    break
+                for j in self._picked(64 + t, b, z[t], wanted, 23):
+                    change["input"][j] += 2 * wanted[j] * x[t]
+                    change["state"][j] += 2 * wanted[j] * s[t]
+                wanted = self._back(w["state"], z[t], wanted, 23)
+        for name, h in self.hidden.items():
+            h += change[name]
+        self.number += 1
+
+    def _back(self, w: np.ndarray, z: np.ndarray, wanted: np.ndarray, fan: int) -> Any:
+        gate = np.abs(z) <= math.floor(self.of.settings.gate * fan)
+        return sign(w.T @ (gate * wanted)) if gate.any() else None
+
+    def _picked(self, stream: int, b: int, z: np.ndarray, wanted: np.ndarray, fan: int) -> list[int]:
+        picked = []
+        for g in range(len(z) // 3):
+            members = [3 * g, 3 * g + 1, 3 * g + 2]
+            start = ((draw(SEED, TIE, stream, self.number, b * 65536 + g) & 0xFFFFFFFF) * 3) >> 32
+            turned = members[start:] + members[:start]
+            wrong = [j for j in turned if sign(z[j]) != wanted[j] and not (fan % 2 == 0 and z[j] == 0)]
+            if wrong:
+                picked.append(min(wrong, key=lambda j: abs(z[j])))
+        return picked
+
+
+def test_propagation_through_time_is_what_the_paper_says() -> None:
+    of = sequence_plan()
+    settings = replace(of.settings, reinforcement=Fraction(0), schedule=0)
+    of = replace(of, settings=settings)
+    step, design = build(of, 44, SEED)
+    samples = random_samples(40, 44, 4)
+    engine = ReferenceEngine(step)
+    plain = PlainSequence(of, engine.state(), design.codes[0])
+    xs = unpack_rows(samples.bits, 44).astype(int).reshape(40, 4, 11)
+    for _ in range(3):
+        engine.epoch(samples, np.arange(40))
+        for start in range(0, 40, 8):
+            plain.batch(xs[start : start + 8], samples.labels[start : start + 8])
+        for name, hidden in plain.hidden.items():
+            assert (engine.state()[f"hidden_{name}"] == hidden).all()
+    assert (engine.state()["hidden_input"] != step.state["hidden_input"]).any()
+    assert (engine.state()["hidden_state"] != step.state["hidden_state"]).any()
