@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
@@ -48,6 +49,10 @@ def test_nothing_is_lost_and_equal_modules_give_equal_bytes(module: Module) -> N
 
 
 ARRAYS = [
+    np.array([[1, 0, 1], [0, 0, 1]], np.int8),
+    np.array([1, 0], np.float32),
+    np.tile(np.array([[1, -1, 1], [-1, -1, 1]], np.int8), (6, 7, 1, 1)),
+    np.tile(np.array([1, -1, 1, -1, -1, 1, 1, 1, 1], np.float32).reshape(3, 3), (20, 5, 1, 1)),
     np.array([[1, -1, 1], [-1, -1, 1]], np.int8),
     np.array([1, 0, -1] * 7, np.int16),
     np.array([1, -1, 0], np.float32),
@@ -78,6 +83,23 @@ def test_weights_are_stored_at_their_packed_size(dtype: type) -> None:
     assert len(pack(signs)) == 1000 + 12
     signs[17] = 0
     assert len(pack(signs)) == 2000 + 12
+
+
+def test_kernels_of_a_codebook_are_stored_as_numbers() -> None:
+    rng = np.random.default_rng(0)
+    book = rng.choice([-1, 1], (16, 3, 3)).astype(np.int8)
+    weights = book[rng.integers(0, 16, (64, 64))]
+    data = pack(weights)
+    assert len(data) <= 64 * 64 * 4 // 8 + 64
+    np.testing.assert_array_equal(unpack(data), weights)
+    for place in range(8, len(data), 97):  # whatever is changed, it is refused or another array, never a crash
+        damaged = bytearray(data)
+        damaged[place] ^= 0x55
+        with contextlib.suppress(PackingError):
+            assert set(np.unique(unpack(bytes(damaged)))) <= {-1, 1}
+    for cut in (12, 25, 27, len(data) - 1):
+        with pytest.raises(PackingError):
+            unpack(data[:cut])
 
 
 def test_a_network_of_bits_takes_bits() -> None:

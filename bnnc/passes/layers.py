@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from bnnc.ir import move, nn
+from bnnc.ir.codebook import codebook_of
 from bnnc.ir.module import Input, Module, Note
 from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild
@@ -87,7 +88,7 @@ class _Rewriting:
         if weights.spread:
             text = f"weights are {weights.kind} times a scale to within {weights.spread:.1e}, taken as exact"
             self.notes.append(Note("info", text, op.loc))
-        return self._on_integers(op, _one_sided(_without_empty_filters(weights)), lattice)
+        return self._on_integers(op, _fewest_kernels(_one_sided(_without_empty_filters(weights))), lattice)
 
     def _pair_layer(self, op: nn.Conv | nn.Dense, pair: Pairs) -> Op:
         """Weights {a, b} are t * (±1) + f: the layer with ±t, and f times each window sum, shared by channels."""
@@ -257,13 +258,34 @@ def _one_sided(weights: Weights) -> Weights:
     return replace(weights, integers=integers, scale=(weights.scale * signs).astype(np.float32))
 
 
+def _fewest_kernels(weights: Weights) -> Weights:
+    """Filters turned around, with negative scales, where that leaves fewer kernels: negative gammas double them."""
+    book = codebook_of(weights.integers)
+    if book is None:
+        return weights
+    patterns = [row.tobytes() for row in book.patterns]
+    opposite = [row.tobytes() for row in -book.patterns]
+    signs = np.ones(len(weights.integers), np.int8)
+    taken: set[bytes] = set()
+    for output, numbers in enumerate(book.index):
+        used = np.unique(numbers)
+        plain, turned = {patterns[n] for n in used}, {opposite[n] for n in used}
+        if len(turned - taken) < len(plain - taken):
+            signs[output], plain = -1, turned
+        taken |= plain
+    if len(taken) >= len(patterns):
+        return weights
+    integers = weights.integers * signs.reshape(-1, *(1,) * (weights.integers.ndim - 1))
+    return replace(weights, integers=integers, scale=(weights.scale * signs).astype(np.float32))
+
+
 def _without_empty_filters(weights: Weights) -> Weights:
     """Filters of zeros (a zero gamma that an exporter fused) would cost a mask plane: any bits will do, times 0."""
     empty = ~weights.integers.reshape(len(weights.integers), -1).any(1)
     if _is_wide(weights) or not empty.any():
         return weights
     integers = weights.integers.copy()
-    integers[empty] = 1
+    integers[empty] = integers[np.argmin(empty)] if not empty.all() else 1  # no new kernel, should they be few
     return replace(weights, integers=integers, scale=np.where(empty, np.float32(0), weights.scale))
 
 

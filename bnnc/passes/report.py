@@ -85,6 +85,23 @@ def bits_per_weight(weights: np.ndarray) -> float:
     return max(high, -low - 1).bit_length() + (low < 0)
 
 
+def _fixed(op: fixed.Conv | fixed.Dense, reasons: dict[Location, str]) -> LayerFact:
+    why = f"fixed point: {reasons.get(op.loc, 'its input is a stream')}"
+    return LayerFact(
+        op.loc.name,
+        op.opcode,
+        str(op.type),
+        _macs(op, op.weights.size),
+        op.weights.nbytes + op.bias.nbytes,
+        False,
+        "32-bit",
+        str(op.x.type.dtype),
+        why,
+        False,
+        op.loc,
+    )
+
+
 def _float(op: nn.Conv | nn.Dense, size: int, reasons: dict[Location, str]) -> LayerFact:
     assert isinstance(op.w, nn.Constant)
     split = split_weights(op.w.values)

@@ -7,7 +7,7 @@ one pixel, or of the whole image when it follows one.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,25 +69,18 @@ def popcount_conv(
     groups: int = 1,
     pad_value: int = 0,
     halo_value: int | None = None,
+    in_memory: bool = False,
     loc: Location = UNKNOWN,
 ) -> Function:
     """A function (x, y): the convolution of `image` with integer weights [O, C/groups, KH, KW], then the epilogue.
 
     Padding: outside the image x counts as `pad_value`; `halo_value` is what the bits in the halo mean (default: what
     zero bits mean); where the two differ, the difference is put right in constant tables. Constants are named
-    `name_…`. Raises TypeRuleError when sizes do not fit.
+    `name_…`. `in_memory`: the function is (x, w, y), and w holds the packed weights, which codebook.py writes. Raises
+    TypeRuleError when sizes do not fit.
     """
-    expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
-    expect(weights.shape[2:] == window.kernel, f"weights {list(weights.shape)} are not for a window {window.kernel}")
     height, width = window.output(image.height, image.width)
-    # More planes than one, and counting in bytes, need registers besides the accumulators.
-    many = len(image.planes) > 1 or int(np.abs(weights).max(initial=0)) > 1 or bool((weights == 0).any())
-    registers = 0
-    if many or _in_bytes(machine):
-        registers = 20 if machine.vector_registers >= 32 else 8
-    plan = make_plan(machine, len(weights), height, width, epilogue.packed, registers=registers)
-    windows = _ChannelWindows(plan, weights, groups, image.words)
-    form = choose_form(image.planes, windows.weights, windows.real, windows.shared)
+    plan, windows, form = _arrange(image, weights, window, epilogue.packed, machine, groups)
     padded = np.zeros((plan.channels, *weights.shape[1:]), np.int64)
     padded[: len(weights)] = weights
     halo = form.halo_value if halo_value is None else halo_value
@@ -100,15 +93,62 @@ def popcount_conv(
 
     b = Builder(name, comment=f"{len(weights)} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
     x = b.parameter("x", I32, image.length)
+    parts = _parts(plan, windows, image.planes, form)
+    sizes = [windows.size(own, part) for part, own in parts]
+    expanded = b.parameter("w", I32, sum(sizes), alignment=4 * plan.lanes) if in_memory else None
     epilogue.declare(b, plan, sums)
-    comment = "[block][kernel row][kernel column][word][plane][vector][lane]"
-    for number, (part, own) in enumerate(_parts(plan, windows, image.planes, form)):
-        packed = windows.pack(own, part)
-        buffer = constant_buffer(f"{name}_weights" + (f"_{number}" if number else ""), packed, comment)
-        kernel = _Kernel(b, x, image, window, own, part, buffer, windows)
+    for number, (part, own) in enumerate(parts):
+        buffer, start = expanded, sum(sizes[:number])
+        if buffer is None:
+            packed = windows.pack(own, part)
+            comment = "[block][kernel row][kernel column][word][plane][vector][lane]"
+            buffer, start = constant_buffer(f"{name}_weights" + (f"_{number}" if number else ""), packed, comment), 0
+        kernel = _Kernel(b, x, image, window, own, part, buffer, start, windows)
         with tile_loop(b, plan, part) as tile:
             epilogue.finish(b, tile, kernel.accumulate(tile))
     return b.function()
+
+
+def _arrange(
+    image: Packed, weights: np.ndarray, window: Window, packed: bool, machine: Machine, groups: int
+) -> tuple[Plan, _ChannelWindows, Form]:
+    """How the output is cut, which words each vector reads, and the form of the whole."""
+    expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
+    expect(weights.shape[2:] == window.kernel, f"weights {list(weights.shape)} are not for a window {window.kernel}")
+    height, width = window.output(image.height, image.width)
+    # More planes than one, and counting in bytes, need registers besides the accumulators.
+    many = len(image.planes) > 1 or int(np.abs(weights).max(initial=0)) > 1 or bool((weights == 0).any())
+    registers = 0
+    if many or _in_bytes(machine):
+        registers = 20 if machine.vector_registers >= 32 else 8
+    plan = make_plan(machine, len(weights), height, width, packed, registers=registers)
+    windows = _ChannelWindows(plan, weights, groups, image.words)
+    return plan, windows, choose_form(image.planes, windows.weights, windows.real, windows.shared)
+
+
+@dataclass(frozen=True)
+class WeightWords:
+    """Where `popcount_conv` reads weights of one plane that lie in memory: of each part its first word, its plan's
+    Part and the number of words of a tap; and whether a set bit stands for +1."""
+
+    parts: tuple[tuple[int, Part], ...]
+    lanes: int
+    words: int
+    total: int
+    positive: bool
+
+
+def weight_words(
+    image: Packed, weights: np.ndarray, window: Window, packed: bool, machine: Machine
+) -> WeightWords | None:
+    """The arrangement of ±1 weights without groups; None if the kernel wants more planes than one."""
+    plan, windows, form = _arrange(image, weights, window, packed, machine, 1)
+    parts = _parts(plan, windows, image.planes, form)
+    if any(own is not form for _, own in parts) or form.weights or form.masked:
+        return None
+    starts = np.cumsum([0, *(windows.size(form, part) for part, _ in parts)]).tolist()
+    placed = tuple((start, part) for start, (part, _) in zip(starts, parts, strict=False))
+    return WeightWords(placed, plan.lanes, windows.words, starts[-1], form.sign_bits)
 
 
 def _parts(plan: Plan, windows: _ChannelWindows, planes: tuple[int, ...], form: Form) -> list[tuple[Part, Form]]:
@@ -169,6 +209,11 @@ class _ChannelWindows:
         rows = slice(first, first + size)
         return choose_form(planes, self.weights[rows], self.real[rows], self.shared)
 
+    def size(self, form: Form, part: Part) -> int:
+        """How many words the weights of a part take."""
+        outputs = part.vectors * part.blocks * (len(self.weights) // len(self.start))
+        return int(np.prod(self.weights.shape[1:3])) * self.words * form.weight_planes * outputs
+
     def pack(self, form: Form, part: Part) -> np.ndarray:
         """uint32 [blocks, KH, KW, words, planes, channels of a block]."""
         lanes = len(self.weights) // len(self.start)
@@ -193,8 +238,10 @@ class _Kernel:
         form: Form,
         part: Part,
         weights: Buffer,
+        first: int,
         windows: _ChannelWindows,
     ) -> None:
+        self.first = first
         self.b, self.x, self.image, self.window, self.form, self.part = b, x, image, window, form, part
         self.weights, self.windows = weights, windows
         self.origin = input_origin(image, window)
@@ -223,7 +270,7 @@ class _Kernel:
                     b.assign(variable, variable * step_.ratio)
             with b.loop(window.kernel[0], "ky") as ky:
                 row = b.let(corner + ky * (window.dilations[0] * image.row), "row")
-                taps = b.let(tile.block * block + ky * (block // window.kernel[0]), "taps")
+                taps = b.let(tile.block * block + self.first + ky * (block // window.kernel[0]), "taps")
                 # Neighbouring taps are one run of words, unless they are apart, or only a part of a pixel is read.
                 joined = (window.dilations[1] == 1 or window.kernel[1] == 1) and self.windows.words == image.pixel
                 with b.loop(1 if joined else window.kernel[1], "kx") as kx:

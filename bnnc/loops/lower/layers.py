@@ -5,14 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from bnnc.ir import bit, nn
+from bnnc.ir.codebook import codebook_of
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, Int, Trit
+from bnnc.loops.kernels.codebook import expand_codebook
 from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
 from bnnc.loops.kernels.lanes import lane_conv
-from bnnc.loops.kernels.popcount import popcount_conv
+from bnnc.loops.kernels.popcount import popcount_conv, weight_words
 from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_shape, packed, plane_weights
 from bnnc.loops.lower.network import Network, window_pads
+from bnnc.loops.lower.places import Place
+
+EXPANDING_CODE = 1024  # about the bytes of the code that expands a codebook, besides a few for each tap of a pattern
 
 
 def lower(network: Network, op: Op) -> bool:
@@ -67,18 +72,38 @@ def _integer_layer(
     name = _name(network, op, window)
     if _by_popcount(x, weights):
         image = _packed_image(network, x, window)
-        place = network.as_layout(x, image)
+        places = [network.as_layout(x, image)]
+        if groups == 1:
+            places += _expanded(network, op, image, weights, window, epilogue)
         function = popcount_conv(
-            name, image, weights, window, epilogue, network.machine,
-            groups=groups, pad_value=pad_value, halo_value=_halo_meaning(image), loc=op.loc,
+            name, image, weights, window, epilogue, network.machine, groups=groups, pad_value=pad_value,
+            halo_value=_halo_meaning(image), in_memory=len(places) > 1, loc=op.loc,
         )  # fmt: skip
     else:
         numbers = _elements_image(network, x, window, pad_value)
-        place = network.as_layout(x, numbers)
+        places = [network.as_layout(x, numbers)]
         function = lane_conv(
             name, numbers, weights, window, epilogue, network.machine, groups=groups, pad_value=pad_value, loc=op.loc
         )
-    network.places[result] = network.emit(function, (place,), layout, result)
+    network.places[result] = network.emit(function, places, layout, result)
+
+
+def _expanded(
+    network: Network, op: Op, image: Packed, weights: np.ndarray, window: Window, epilogue: Epilogue
+) -> list[Place]:
+    """Where the weights of a codebook lie once they are expanded; nothing for other weights.
+
+    Only machines with vectors have the memory to spare; others, and layers so small that the code to expand them would
+    take more than it saves, keep plain bits.
+    """
+    book = codebook_of(weights) if network.machine.lanes > 1 else None
+    if book is not None and (weights.size - book.bits) // 8 < EXPANDING_CODE + 4 * book.patterns.size:
+        return []
+    words = weight_words(image, weights, window, epilogue.packed, network.machine) if book else None
+    if book is None or words is None:
+        return []
+    function = expand_codebook(network.name("codebook", op.loc.name), book, words, op.loc)
+    return [network.emit_once(function, elements(Int(-(2**31), 2**31 - 1), (words.total,)), op)]
 
 
 def _float_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int) -> None:

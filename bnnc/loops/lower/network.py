@@ -69,6 +69,7 @@ class _Call:
     reads: tuple[Place, ...]
     write: Place
     op: Op
+    once: bool = False
 
 
 def lower(module: Module, machine: Machine) -> Lowered:
@@ -270,11 +271,17 @@ class Network:
         self._call(function, tuple(reads), place, op)
         return place
 
-    def _call(self, function: Function, reads: tuple[Place, ...], write: Place, op: Op) -> None:
+    def emit_once(self, function: Function, layout: Layout, op: Op) -> Place:
+        """Call `function` on a new place that it writes, for the first sample only: what it writes stays."""
+        place = Place(layout, Storage(function.name, layout.length * layout.element.bytes, lasting=True))
+        self._call(function, (), place, op, once=True)
+        return place
+
+    def _call(self, function: Function, reads: tuple[Place, ...], write: Place, op: Op, once: bool = False) -> None:
         number = len(self.calls)
         for place in (*reads, write):
             place.storage.touch(number)
-        self.calls.append(_Call(function, reads, write, op))
+        self.calls.append(_Call(function, reads, write, op, once))
 
     # ------------------------------------------------------------------------------------------------ assembly
     def _assemble(self) -> Lowered:
@@ -291,13 +298,17 @@ class Network:
                 for place in (*call.reads, call.write):
                     storage = place.storage
                     if storage.buffer is None:
-                        arguments.append(at(_view(arena[storage], place.layout)))
+                        arguments.append(at(_view(arena[storage], place.layout, self.machine.alignment)))
                     elif storage.buffer.space == "constant":
                         arguments.append(at(storage.buffer))
                     else:
                         mine = parameters[storage.buffer.name]
                         arguments.append(at(mine, sample * mine.length))
-                b.call(call.function, *arguments)
+                if call.once:
+                    with b.when(loop.compare("eq", sample, loop.constant(0, loop.I64))):
+                        b.call(call.function, *arguments)
+                else:
+                    b.call(call.function, *arguments)
         entry = b.function()
         inputs = tuple(parameters[buffer.name] for buffer in self._inputs)
         outputs = tuple(parameters[buffer.name] for buffer in self._outputs)
@@ -312,7 +323,11 @@ class Network:
             for place in (*call.reads, call.write):
                 if place.storage.buffer is None:
                     storages[place.storage] = None
-        found = plan_memory([Interval(s.bytes, s.first or 0, s.last or 0) for s in storages])
+        last = len(self.calls)
+        intervals = [
+            Interval(s.bytes, 0, last) if s.lasting else Interval(s.bytes, s.first or 0, s.last or 0) for s in storages
+        ]
+        found = plan_memory(intervals, self.machine.alignment)
         return dict(zip(storages, found.offsets, strict=True)), found.bytes
 
 
@@ -327,8 +342,8 @@ def _no_kernel(op: Op) -> BnncError:
     )
 
 
-def _view(offset: int, layout: Layout) -> Buffer:
-    return Buffer(f"arena_{offset}", layout.element, layout.length, "arena", "both", 64, offset)
+def _view(offset: int, layout: Layout, alignment: int) -> Buffer:
+    return Buffer(f"arena_{offset}", layout.element, layout.length, "arena", "both", alignment, offset)
 
 
 def window_pads(pads: tuple[int, ...]) -> tuple[int, int, int, int]:

@@ -10,13 +10,17 @@ from bnnc.loops.layout import Layout
 
 @dataclass(eq=False)
 class Storage:
-    """Memory for one tensor: a user's array (`buffer` is set), or a stretch of the arena, alive from call to call."""
+    """Memory for one tensor: a user's array (`buffer` is set), or a stretch of the arena, alive from call to call.
+
+    `lasting`: what is written for the first sample stays for all others.
+    """
 
     name: str
     bytes: int
     buffer: Buffer | None = None
     first: int | None = None
     last: int | None = None
+    lasting: bool = False
 
     def touch(self, call: int) -> None:
         """It is written or read by this call."""
