@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,7 +105,6 @@ class Layer:
     operands: int = 1
     arrays: tuple[str, ...] = ()
     example: str = ""
-    aliases: tuple[str, ...] = field(default=())
 
 
 def as_float(op: Op) -> Op:

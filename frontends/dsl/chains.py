@@ -61,12 +61,16 @@ class Chains:
             return None
 
     def stages_or_none(self, value: Op | None, stages: tuple[s.Stage, ...]) -> Op | None:
+        """What comes out of the stages, or None: then what is wrong has been told, in every stage."""
         for stage in stages:
-            try:
-                value = self._layer(stage, value)
-            except Poison:
-                value = None
+            value = self._layer_or_none(stage, value)
         return value
+
+    def _layer_or_none(self, stage: s.Stage, value: Op | None) -> Op | None:
+        try:
+            return self._layer(stage, value)
+        except Poison:
+            return None
 
     def _chain(self, chain: s.Chain) -> Op:
         if chain.start is not None:
@@ -224,6 +228,8 @@ class Chains:
         else:
             known = ELSEWHERE.get(word.text.lower())
             helps = (f"did you mean `{known}`?",) if known else near(word.text, LAYERS)
+            if word.text == "output":
+                helps = ("what comes out is named at the start: output scores = x -> …",)
             self.problems.add("B0203", f"unknown layer `{word.text}`", word.span, "no layer of this name", helps=helps)
         raise Poison
 

@@ -152,7 +152,7 @@ class _Layout:
         if token.text == "/" or before.text == "/":
             return False
         if token.text in ("(", "["):
-            return before.kind not in ("word", "dtype") and before.text != "=" or before.start in self.fields
+            return (before.kind not in ("word", "dtype") and before.text != "=") or before.start in self.fields
         if token.text == "=" or before.text == "=":
             return depth == 0
         return True

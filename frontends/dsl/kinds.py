@@ -67,7 +67,7 @@ class Exact(Kind):
 
     @property
     def takes(self) -> str:  # type: ignore[override]
-        return f"a number from {self.low} to {self.high}"
+        return "a number" if self.high > 10**9 else f"a number from {self.low} to {self.high}"
 
     def read(self, value: Any) -> Fraction:
         if not isinstance(value, Fraction) or not self.low <= value <= self.high:

@@ -105,7 +105,7 @@ def _pads(pads: tuple[int, ...]) -> str:
 
 def _weights_dtype(weights: np.ndarray) -> DType:
     low, high = int(weights.min()), int(weights.max())
-    if -1 <= low and high <= 1:
+    if low >= -1 and high <= 1:
         return Trit() if bool((weights == 0).any()) else Bit()
     return Int(low, high)
 

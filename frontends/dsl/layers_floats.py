@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bnnc.frontends.dsl.catalogue import BadArgument, Layer, Parameter, Use, as_float
+from bnnc.frontends.dsl.catalogue import BadArgument, Layer, Parameter, Use, as_float, need_integers
 from bnnc.frontends.dsl.kinds import Flag, Real, Table, Whole, Wholes, Words
 from bnnc.ir import bit, nn
 from bnnc.ir.op import Op
 
 # Functions whose own names mean something else in the language.
-RENAMED = {"sign": "signum", "add": "", "and": "both", "or": "either", "xor": "unlike", "not": "negate"}
+RENAMED = {"sign": "signum", "add": "", "and": "both", "or": "either", "xor": "unlike", "not": "is_zero"}
 
 
 def function_layers() -> tuple[Layer, ...]:
@@ -43,6 +43,7 @@ def _mapped(function: str) -> Callable[[Use], Op]:
 
 
 def decode(use: Use) -> Op:
+    need_integers(use, "take `decode` away: these are real numbers already")
     return bit.Decode(x=use.x, loc=use.loc)
 
 

@@ -136,7 +136,7 @@ LAYERS = (
             Parameter("counts", Wholes(1), "how many (all there are)", None),
             Parameter("steps", Wholes(-LARGEST), "distances (1)", None),
         ),
-        example="slice(starts=[0, 2, 2], counts=[8, 4, 4])",
+        example="slice(starts=[0, 1, 1], counts=[8, 2, 2])",
     ),
     Layer(
         "pad",

@@ -85,9 +85,9 @@ def majority(use: Use) -> Op:
 
 _FLAG = Int(0, 1)
 _PARAMETERS = (
-    Parameter("kernel", Words(("all",), Window(1, 1 << 20)), "size of the window; `all`: the whole image"),
+    Parameter("kernel", Words(("all",), Window(1, 4096)), "size of the window; `all`: the whole image"),
     Parameter("stride", Window(), "step of the window (the window's own size, if left out)", None),
-    Parameter("pad", Words(("same",), Window(0)), "how far the input is extended; padding never counts", 0),
+    Parameter("pad", Words(("same",), Window(0, 4096)), "how far the input is extended; padding never counts", 0),
     Parameter("dilation", Window(), "distance of the taps", 1),
     Parameter("ceil", Flag(), "a last window may stick out", False),
 )

@@ -150,7 +150,7 @@ _CONV = (
     Parameter("stride", Window(), "step of the window", 1),
     Parameter(
         "pad",
-        Words(("same",), Window(0, takes="a size, or all begins and then all ends")),
+        Words(("same",), Window(0, 4096, takes="a size, or all begins and then all ends")),
         "how far the input is extended on each side; `same` keeps the size",
         0,
     ),
@@ -200,7 +200,8 @@ LAYERS = (
     ),
     Layer(
         "classify",
-        "The scores of the classes: a dense layer of ±1 weights. In a trained net it comes last, and stays as it was drawn.",
+        "The scores of the classes: a dense layer of ±1 weights. In a trained net it comes last, and stays as it was"
+        " drawn.",
         classify,
         (Parameter("classes", Whole(2, 1 << 16), "how many classes"),),
         arrays=("weights [classes, k]",),

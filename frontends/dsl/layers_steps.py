@@ -13,7 +13,7 @@ from bnnc.ir import bit
 from bnnc.ir.op import Op
 from bnnc.ir.types import F32, Bit, Code, DType, Int, Trit, is_integer
 
-_FAR = Fraction(10) ** 30
+_FAR = Fraction(10) ** 40
 _ANY = Exact(-_FAR, _FAR)
 _INT32 = Int(-(2**31), 2**31 - 1)
 
@@ -130,8 +130,8 @@ LAYERS = (
     ),
     Layer(
         "codes",
-        "A code of a few bits: how many of the thresholds start, start + every, … (2^bits - 1 of them) are reached. A code"
-        " c stands for the integer multiplier · c + offset.",
+        "A code of a few bits: how many of the thresholds start, start + every, … (2^bits - 1 of them) are reached. A"
+        " code c stands for the integer multiplier · c + offset.",
         codes,
         (
             Parameter("bits", Whole(1, 8), "bits of the code"),
@@ -144,8 +144,8 @@ LAYERS = (
     ),
     Layer(
         "step",
-        "values[c, i], where i counts the ascending thresholds[c] that are reached. Both have a row for every channel, or"
-        " one for all.",
+        "values[c, i], where i counts the ascending thresholds[c] that are reached. Both have a row for every channel,"
+        " or one for all.",
         step,
         (
             Parameter("type", Type(), "what comes out"),

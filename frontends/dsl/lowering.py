@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -237,10 +238,8 @@ class _Elaboration:
 
     def _input(self, line: s.InputLine) -> None:
         op: Op | None = None
-        try:
+        with contextlib.suppress(Poison):
             op = self._declared(line)
-        except Poison:
-            pass
         self._define(line.name, op)
         if isinstance(op, Input):
             self.inputs.append(op)
@@ -253,10 +252,7 @@ class _Elaboration:
     def _declared(self, line: s.InputLine) -> Input:
         name = line.type.dtype
         try:
-            if isinstance(name, s.DTypeName):
-                dtype = checked_dtype(name.text)
-            else:
-                dtype = Type().read(name.text)
+            dtype = checked_dtype(name.text) if isinstance(name, s.DTypeName) else Type().read(name.text)
         except Refused as refusal:
             known = ["bit", "trit", "u8", "f32", "int", "code"]
             helps = near(name.text, known) or ("types: bit, trit, u8, f32, int<-3,4>, code<2,1,0>",)

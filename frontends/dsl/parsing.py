@@ -230,12 +230,7 @@ def _offset(fault: UnexpectedInput, text: str) -> int:
     return len(text.rstrip())
 
 
-
-
-
-_STATEMENT = re.compile(
-    r'[ \t]*(?:(?:let|input|output|weights|train)\b|(?:[^\W\d]\w*|"[^"\n]*")[ \t]*(?:=|->)|\})'
-)
+_STATEMENT = re.compile(r'[ \t]*(?:(?:let|input|output|weights|train)\b|(?:[^\W\d]\w*|"[^"\n]*")[ \t]*(?:=|->)|\})')
 
 
 def _without_statement(text: str, at: int) -> str:

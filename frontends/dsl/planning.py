@@ -225,22 +225,25 @@ class _Planner:
         encoders = self._encoders(value, sequence)
         if encoders is not None:
             return encoders, None
-        covered: list[Op] = []
+        refused = False
         for op in self._before(value):
             layer = self._layer(op)
             if layer is None or layer.layer in ENCODERS or layer.layer in ("flatten", "reshape"):
                 continue
-            covered.append(op)
+            maker = self._layer(layer.xs[0]) if layer.xs else None
+            if layer.layer == "sign" and maker is not None and maker.layer not in ENCODERS:
+                continue  # what stands before it is told
+            refused = True
             reason = _REASONS.get(layer.layer, f"`{layer.layer}`")
             if layer.layer in ("dense", "sign"):
-                reason = f"a `{layer.layer}` that is no part of a chain dense -> sign -> dense -> sign -> classify"
+                reason = "no part of a chain dense -> sign -> … -> classify that reaches from the encoders to the end"
             self._wrong(
                 f"`{self.settings.rule}` does not train `{layer.name}`: it is {reason}",
                 layer.span,
                 "not covered: only dense layers with `sign` are",
                 "train { frozen true } keeps such layers as they are, with the weights that the net names",
             )
-        if not covered:
+        if not refused:
             self._wrong(
                 "encoders stand first, and turn the input into bits",
                 self._span_of(value),

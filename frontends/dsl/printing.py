@@ -120,7 +120,11 @@ class _Printer:
 
     def _number(self, op: Op) -> str | None:
         """A constant that is written where it is read: one number, by maps only and not as their first operand."""
-        if not isinstance(op, nn.Constant) or op.values.ndim or any(output.value is op for output in self.module.outputs):
+        if (
+            not isinstance(op, nn.Constant)
+            or op.values.ndim
+            or any(output.value is op for output in self.module.outputs)
+        ):
             return None
         good = all(isinstance(r, nn.Map) and r.xs[0] is not op for r in self.users[op])
         return number_text(float(op.values)) if good else None
@@ -198,5 +202,3 @@ def _is_parameter(reader: Op, constant: Op) -> bool:
         case nn.MultiThreshold():
             return constant is not reader.x
     return False
-
-

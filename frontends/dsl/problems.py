@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import difflib
+import re
 from collections.abc import Iterable
 
 from bnnc.diagnostics import BnncError, Diagnostic, Excerpt
@@ -35,7 +36,7 @@ class Source:
         return self.text[start:end].rstrip("\r")
 
     def excerpt(self, span: Span, label: str = "") -> Excerpt:
-        """The line of a span with the span marked, cut to what can be read; a span of many lines is marked in its first."""
+        """The line of a span, with the span marked, cut to what can be read; of many lines it is the first."""
         place = self.location(span)
         text = self.line(place.line)
         column = place.column - 1
@@ -69,9 +70,10 @@ class Problems:
     ) -> None:
         """Remember an error at a span; `others` are places that belong to it."""
         spans = [(span, label), *others]
-        excerpts = tuple(self.source.excerpt(where, text) for where, text in spans)
+        excerpts = tuple(self.source.excerpt(where, shortened(text)) for where, text in spans)
         places = tuple(excerpt.place for excerpt in excerpts)
-        self.found.append(Diagnostic(code, message, "error", places, notes, helps, excerpts))
+        notes, helps = (tuple(shortened(text) for text in texts) for texts in (notes, helps))
+        self.found.append(Diagnostic(code, shortened(message), "error", places, notes, helps, excerpts))
 
     def stop(self) -> None:
         """Raises BnncError with everything found so far, in the order of the text; returns if that is nothing."""
@@ -89,6 +91,12 @@ class Problems:
                 ),
             ]
         raise BnncError(*ordered)
+
+
+def shortened(text: str) -> str:
+    """A message with names of the user's own in a length that can be read, and in characters that can be printed."""
+    text = re.sub(r"`([^`]{80})[^`]+`", r"`\1…`", text[:2000])
+    return "".join(c if c.isprintable() else "\ufffd" for c in text[:500])
 
 
 def near(word: str, known: Iterable[str]) -> tuple[str, ...]:

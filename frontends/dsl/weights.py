@@ -13,7 +13,7 @@ from bnnc.ir import bit, nn, store
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, DType, value_range
 
-MAX_ELEMENTS = 1 << 28
+MAX_ELEMENTS = 1 << 26
 
 
 class Unfit(Exception):
@@ -69,8 +69,8 @@ class Drawn:
         if isinstance(dtype, Bit):
             return generator.integers(0, 2, shape, np.int8) * 2 - 1
         if isinstance(dtype, Code):
-            return generator.integers(0, 2**dtype.bits, shape) * dtype.multiplier + dtype.offset
-        values = generator.integers(lo, hi + 1, shape)
+            return generator.integers(0, 2**dtype.bits, shape, np.int32) * dtype.multiplier + dtype.offset
+        values = generator.integers(lo, hi + 1, shape, np.int8 if -128 <= lo <= hi < 127 else np.int64)
         return np.sort(values) if field in ("levels", "thresholds") else values
 
     def floats(self, name: str, field: str, shape: tuple[int, ...] | None) -> np.ndarray:
