@@ -159,9 +159,10 @@ class _Elaboration:
                 self.arrays = from_file(self.folder / path, source.text, self.budget)
             except BnncError as fault:
                 first = fault.diagnostics[0]
+                message = first.message.replace(str(self.folder / path), source.text)
                 self.problems.add(
                     "B0208",
-                    f"the weights cannot be read: {first.message}",
+                    f"the weights cannot be read: {message}",
                     source.span,
                     first.code,
                     notes=first.notes,
