@@ -19,7 +19,9 @@ from bnnc.ir import bit, fixed, move, nn
 from bnnc.ir.module import Module, Note, Output
 from bnnc.ir.op import Op, TypeRuleError
 from bnnc.ir.types import F32, Code, Fix, is_integer, stored_range
+from bnnc.passes.chains import chain_of
 from bnnc.passes.formats import constant, conv_weights, lines_op, step_thresholds, table_op
+from bnnc.passes.lattice import narrowest
 from bnnc.passes.lines import Functions, identity
 from bnnc.passes.options import PassOptions
 from bnnc.passes.ranges import Spans, StreamFact, format_of, observed
@@ -35,6 +37,8 @@ COMPARED = {
     "less_equal": ((1,), (1, 0)),
     "equal": ((0, 1), (0, 1, 0)),
 }
+COARSER = 6
+ROUNDINGS = ("round", "floor", "ceil", "trunc")
 TABLED = ("sigmoid", "tanh", "erf", "exp", "log", "sqrt", "reciprocal")
 
 
@@ -130,7 +134,8 @@ class _Rewriting:
             return self.new[op]
         if op not in self._real:
             stored = self.stored.get(op)
-            if stored is None:
+            # What maps alone make of integers is computed from these, exactly as the model says.
+            if stored is None or (isinstance(op, nn.Map) and isinstance(self.functions.of(op)[0], bit.Decode)):
                 self._real[op] = op.with_operands(self.real)
             elif isinstance(stored.type.dtype, Fix):
                 self._real[op] = fixed.Decode(stored, loc=op.loc)
@@ -189,10 +194,15 @@ class _Rewriting:
         dtype = self._format(op)
         if dtype is None:
             return None
-        try:
-            made = self._made(op, dtype)
-        except TypeRuleError:
-            return None
+        made = None
+        # Where coefficients of 32 bits, or sums of 64, leave no room for so fine a result, a coarser one will do.
+        for whole in range(dtype.whole, min(dtype.whole + COARSER, 32) + 1):
+            try:
+                made = self._made(op, Fix(whole, 32 - whole))
+            except TypeRuleError:
+                continue
+            if made is not None:
+                break
         if made is not None and made.opcode.startswith("fix.") and made not in self.facts:
             self._note(op, made, _fix(made))
         return made
@@ -228,6 +238,9 @@ class _Rewriting:
             x = self.number(source)
             span = self.spans.of(source).of_channels(len(lines.slopes))
             return None if x is None else lines_op(x, lines.simplified(span.low, span.high), dtype, op.loc)
+        steps = self._evaluated(op)
+        if steps is not None:
+            return steps
         xs = [self.number(x) for x in op.xs]
         if op.function in TABLED:
             return table_op(xs[0], self.spans.of(op.xs[0]), op.function, dtype, op.loc) if xs[0] else None
@@ -251,6 +264,15 @@ class _Rewriting:
             case "prelu":
                 return self._sloped(operands[0], operands[1], dtype, op)
         return None
+
+    def _evaluated(self, op: nn.Map) -> Op | None:
+        """A rounding of what maps make of integers, as a step on these: evaluated on every integer, in fp32."""
+        chain = chain_of(op) if op.function in ROUNDINGS else None
+        steps = chain.steps() if chain else None
+        if chain is None or steps is None or np.abs(steps[1]).max() > 2**24:
+            return None
+        levels = steps[1].astype(np.int32)
+        return bit.Step(chain.moved(self.new), steps[0], levels, narrowest(levels), loc=op.loc)
 
     def _compared(self, operands: list[Op], op: nn.Map) -> Op:
         """a compared with b: a step on a - b, which a rounded difference may blur by half a unit."""
@@ -353,8 +375,7 @@ class _Rewriting:
 
     # ------------------------------------------------------------------------------------------------------- stem
     def _stem(self, op: Op, stem: Stem) -> Op | None:
-        x = stem.image(self.new)
-        layer = stem.layer(x)
+        layer = stem.layer(stem.pixels.moved(self.new))
         self.notes.append(Note("choice", f"{op.loc.name or 'the first layer'}: {stem.text}", op.loc))
         bound = stem.bound(layer)
         dtype = format_of(bound, self.seen.get(op))

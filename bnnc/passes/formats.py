@@ -17,8 +17,8 @@ from bnnc.reference.nn import ELEMENTWISE
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 ROOM = 2.0**62  # sums stay below this, so that rounding has room
-MOST_SEGMENTS = 4096
-TABLE_ERROR = 2.0**-20  # relative to the largest value; a table that is worse is not used
+SEGMENTS = (256, 1024, 4096, 16384)  # the smallest table that is good enough is taken
+TABLE_ERROR = 2.0**-19  # relative to the largest value, and to 1; an op without such a table stays float
 
 
 def _largest(dtype: DType) -> int:
@@ -145,24 +145,26 @@ def table_op(x: Op, span: Span, function: str, dtype: Fix, loc: Location) -> Op 
     unit = 2.0 ** -fraction(of)
     low, high = (max(float(span.low.min()), stored_range(of)[0] * unit), min(float(span.high.max()), HIGHEST * unit))
     if function in ("sigmoid", "tanh", "erf"):  # beyond, nothing changes that 32 bits could hold
-        low, high = max(low, -24.0), min(high, 24.0)
+        reach = 22.0 if function == "sigmoid" else 12.0
+        low, high = max(low, -reach), min(high, reach)
     if not low < high:
         return None
     first = math.floor(low / unit)
     width = math.ceil(high / unit) - first + 1
-    step = max(0, math.ceil(math.log2(width / MOST_SEGMENTS)))
-    count = -(-width // (1 << step))
     if is_integer(of) or first < LOWEST:
         return None
-    exact = _exactly(function, (first + np.arange(2 * count + 1) * (2.0**step / 2)) * unit)
-    if not np.isfinite(exact).all():
-        return None
-    knots, middles = exact[::2], exact[1::2]
-    error = np.abs((knots[1:] + knots[:-1]) / 2 - middles).max()
-    if error > TABLE_ERROR * max(1.0, float(np.abs(exact).max())):
-        return None
-    numbers = np.clip(np.rint(knots * 2.0**dtype.fraction), LOWEST, HIGHEST).astype(np.int32)
-    return fixed.Table(x, numbers, first, step, dtype, loc=loc)
+    for segments in SEGMENTS:
+        step = min(30, max(0, math.ceil(math.log2(width / segments))))
+        count = -(-width // (1 << step))
+        exact = _exactly(function, (first + np.arange(2 * count + 1) * (2.0**step / 2)) * unit)
+        if not np.isfinite(exact).all():
+            return None
+        knots, middles = exact[::2], exact[1::2]
+        error = float(np.abs((knots[1:] + knots[:-1]) / 2 - middles).max())
+        if error <= TABLE_ERROR * max(1.0, float(np.abs(exact).max())):
+            numbers = np.clip(np.rint(knots * 2.0**dtype.fraction), LOWEST, HIGHEST).astype(np.int32)
+            return fixed.Table(x, numbers, first, step, dtype, loc=loc)
+    return None
 
 
 def _exactly(function: str, x: np.ndarray) -> np.ndarray:

@@ -6,18 +6,17 @@ means the real 0, so near the border the constant lacks the taps that fall outsi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from bnnc.ir import bit, fixed, move, nn
-from bnnc.ir.module import Input, topological
+from bnnc.ir.module import Input
 from bnnc.ir.op import Op
-from bnnc.ir.types import Fix, Int, is_integer, value_range
+from bnnc.ir.types import Fix, Int, value_range
+from bnnc.passes.chains import Chain, chain_of
 from bnnc.passes.formats import constant, lines_op
 from bnnc.passes.lines import Lines
-from bnnc.reference.run import evaluate
 
 LARGEST_WEIGHT = 2**15 - 1
 LARGEST_SUM = 2**31 - 2**16
@@ -29,7 +28,7 @@ class Stem:
     """A layer as scale[o] * Σ weights * pixels + offset[o, row class, column class], and how far that is off."""
 
     op: nn.Conv | nn.Dense
-    source: Op
+    pixels: Chain
     weights: np.ndarray
     scale: np.ndarray
     offset: np.ndarray
@@ -42,15 +41,6 @@ class Stem:
         kind = "16-bit" if np.abs(self.weights).max(initial=0) > 127 else "8-bit"
         return f"first layer on integers: {kind} weights, exact sums; its results are off by at most {self.error:.2e}"
 
-    def image(self, new: Mapping[Op, Op]) -> Op:
-        """The pixels as the layer reads them, moved as the model moves them."""
-        made: dict[Op, Op] = {self.source: new[self.source]}
-        for op in topological([self.op.x]):
-            below = next((x for x in op.operands if x in made), None)
-            if below is not None and op not in made:
-                made[op] = made[below] if isinstance(op, nn.Map | bit.Decode) else op.with_operands(made.__getitem__)
-        return made[self.op.x]
-
     def layer(self, x: Op) -> Op:
         """The integer sums."""
         op = self.op
@@ -60,7 +50,7 @@ class Stem:
 
     def bound(self, layer: Op) -> float:
         """The largest magnitude that the result can have."""
-        low, high = value_range(self.source.type.dtype)
+        low, high = value_range(self.pixels.source.type.dtype)
         rows = self.weights.reshape(len(self.weights), -1).astype(np.float64)
         positive, negative = np.maximum(rows, 0).sum(1), np.minimum(rows, 0).sum(1)
         low, high = min(low, 0), max(high, 0)
@@ -94,8 +84,8 @@ def integer_stem(op: nn.Conv | nn.Dense) -> Stem | None:
     found = _affine(op.x)
     if found is None:
         return None
-    source, gain, shift = found
-    low, high = value_range(source.type.dtype)
+    pixels, gain, shift = found
+    low, high = value_range(pixels.source.type.dtype)
     weights = op.w.values.astype(np.float64)
     groups = op.groups if isinstance(op, nn.Conv) else 1
     if isinstance(op, nn.Dense):
@@ -114,7 +104,7 @@ def integer_stem(op: nn.Conv | nn.Dense) -> Stem | None:
     left = np.abs(numbers * unit - exact).reshape(len(exact), -1).sum(1)
     bias = op.bias.values.astype(np.float64) if isinstance(op.bias, nn.Constant) else np.zeros(len(weights))
     offset, classes = _offsets(op, offsets, bias)
-    return Stem(op, source, numbers.astype(np.int16), scale, offset, classes, float((left * farthest).max()))
+    return Stem(op, pixels, numbers.astype(np.int16), scale, offset, classes, float((left * farthest).max()))
 
 
 def _per_filter(values: np.ndarray, weights: np.ndarray, groups: int) -> np.ndarray:
@@ -125,42 +115,26 @@ def _per_filter(values: np.ndarray, weights: np.ndarray, groups: int) -> np.ndar
     return rows.reshape(len(weights), -1, *(1,) * (weights.ndim - 2))
 
 
-def _affine(op: Op) -> tuple[Op, np.ndarray, np.ndarray] | None:
-    """(integer source, gain, shift): every element of op is gain * its pixel + shift, to within fp32 roundings.
-
-    Only maps with constants and moves may lie between; they are evaluated, not recognised."""
-    inside: list[Op] = []
-    current = op
-    while not is_integer(current.type.dtype):
-        moving = [x for x in current.operands if not isinstance(x, nn.Constant)]
-        fits = isinstance(current, nn.Map | bit.Decode | move.Reshape | move.Transpose | move.Slice | move.Gather)
-        if not fits or len(moving) != 1:
-            return None
-        inside.append(current)
-        current = moving[0]
-    dtype = current.type.dtype
-    below = current
+def _affine(op: Op) -> tuple[Chain, np.ndarray, np.ndarray] | None:
+    """(chain from the pixels, gain, shift): every element of op is gain * its pixel + shift, up to fp32 roundings."""
+    chain = chain_of(op)
+    if chain is None:
+        return None
+    below, dtype = chain.source, chain.source.type.dtype
     while isinstance(below, move.Reshape | move.Transpose | move.Slice | move.Gather):
         below = below.x
     if not isinstance(below, Input) or not isinstance(dtype, Int) or not 1 < dtype.hi - dtype.lo <= MOST_PIXEL:
         return None
     low, high = dtype.lo, dtype.hi
     points = [low, high, (low + high) // 2, (3 * low + high) // 4, (low + 3 * high) // 4]
-    results = []
-    for point in points:
-        known: dict[Op, np.ndarray] = {current: np.full((1, *current.type.shape), point, np.int32)}
-        for each in reversed(inside):
-            known[each] = evaluate(
-                each, [x.values[None] if isinstance(x, nn.Constant) else known[x] for x in each.operands]
-            )
-        results.append(known[op][0].astype(np.float64))
+    results = [chain.at(point).astype(np.float64) for point in points]
     gain = (results[1] - results[0]) / (high - low)
     shift = results[0] - gain * low
     close = 1e-5 * max(1e-30, float(np.abs(results).max()))
     for point, result in zip(points, results, strict=True):
         if not np.isfinite(result).all() or np.abs(gain * point + shift - result).max() > close:
             return None
-    return current, gain, shift
+    return chain, gain, shift
 
 
 def _by_channel(*values: np.ndarray) -> list[np.ndarray] | None:
