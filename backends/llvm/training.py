@@ -50,7 +50,7 @@ class NativeEngine:
         self._program = self.lowered.program
         self._link(machine)
         self._arena = aligned(self._program.arena_bytes)
-        self._prepared: tuple[Samples, np.ndarray, np.ndarray] | None = None
+        self._prepared: list[tuple[Samples, np.ndarray, np.ndarray]] = []
         self.load_state(step.state)
 
     def _link(self, machine: Machine) -> None:
@@ -126,13 +126,16 @@ class NativeEngine:
             and not (0 <= int(samples.labels.min()) <= int(samples.labels.max()) < self.step.classes)
         ):
             raise ValueError("these samples are not for this step")
-        if self._prepared is None or self._prepared[0] is not samples:
-            padded = aligned(len(samples) * self.lowered.sample_words, np.uint32)
-            rows = padded.reshape(len(samples), self.lowered.sample_words)
-            rows[:, : samples.bits.shape[1]] = samples.bits
-            labels = np.ascontiguousarray(samples.labels, np.int32)
-            self._prepared = (samples, rows, labels)
-        return self._prepared[1], self._prepared[2]
+        for known, rows, labels in self._prepared:
+            if known is samples:
+                return rows, labels
+        words = self.lowered.sample_words
+        rows = aligned(len(samples) * words, np.uint32).reshape(len(samples), words)
+        rows[:, : samples.bits.shape[1]] = samples.bits
+        labels = np.ascontiguousarray(samples.labels, np.int32)
+        # Training, validation and test sets take turns.
+        self._prepared = [*self._prepared[-2:], (samples, rows, labels)]
+        return rows, labels
 
 
 def _yield_address() -> int:
