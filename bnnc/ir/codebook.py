@@ -13,6 +13,7 @@ import numpy as np
 MOST_INDEX_BITS = 8
 SMALLEST_KERNEL = 4  # taps; a shorter pattern is no longer than its number
 WORTH = 0.9  # of the plain bits; what saves less is not worth decoding
+LEAST = 1024  # weights; smaller layers are left as they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Codebook:
 def codebook_of(weights: np.ndarray) -> Codebook | None:
     """The codebook of ±1 weights [O, C, *kernel]; None if they are no such, or their plain bits are hardly more."""
     taps = math.prod(weights.shape[2:])
-    if weights.ndim < 3 or not SMALLEST_KERNEL <= taps <= 62 or weights.dtype.kind not in "if":
+    if weights.ndim < 3 or weights.size < LEAST or not SMALLEST_KERNEL <= taps <= 62 or weights.dtype.kind not in "if":
         return None
     if not (np.abs(weights) == 1).all():
         return None
