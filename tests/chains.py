@@ -82,10 +82,10 @@ class Chain:
         bits = int(rng.choice([1, 1, 1, 2, 3, 8]))
         high = 2 ** (bits - 1) - 1
         values = np.where(rng.random(shape) < 0.5, -1, 1) if bits == 1 else rng.integers(-high, high + 1, shape)
-        scaled = values * self.pick(1.0, 0.37, rng.random(filters) + 0.05)
+        scaled = np.array(values * self.pick(1.0, 0.37, rng.random(filters) + 0.05), F)
         if rng.random() < 0.1:
             scaled[0] = 0
-        return scaled.astype(F)
+        return scaled
 
     def layer(self) -> None:
         """A binary layer, with or without bias; for pictures of any kernel, stride, dilation, padding and groups."""

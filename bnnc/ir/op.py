@@ -82,7 +82,7 @@ class Op:
 
 
 @functools.cache
-def _own_fields(cls: type[Op]) -> tuple[str, ...]:
+def _own_fields(cls: type) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(cls) if f.name not in ("loc", "type"))
 
 
