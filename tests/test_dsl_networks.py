@@ -255,6 +255,13 @@ def test_inputs_outputs_and_types(tmp_path: Path) -> None:
     assert module.outputs[0].value.loc.name == "a layer"
 
 
+def test_a_branch_that_leads_nowhere_is_a_warning(tmp_path: Path) -> None:
+    module = load(tmp_path, "net a {\ninput x: bit[3]\ninput z: bit[3]\ny = x -> flatten\nx -> sign\n}")
+    assert [(note.kind, note.code, note.loc.line) for note in module.notes] == [
+        ("warning", "B0216", 3), ("warning", "B0216", 4)
+    ]  # fmt: skip
+
+
 # ---------------------------------------------------------------------------------------------------------------- plans
 def test_a_plan_has_all_that_the_net_says(tmp_path: Path) -> None:
     found = plan(

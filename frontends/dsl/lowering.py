@@ -20,7 +20,7 @@ from bnnc.frontends.dsl.kinds import Real, Refused, Table, Type, Whole, Words, c
 from bnnc.frontends.dsl.problems import Problems, Source, near
 from bnnc.frontends.dsl.weights import Absent, Budget, Drawn, TooMany, from_file
 from bnnc.ir import nn
-from bnnc.ir.module import Input, Module, Note, Output, PixelMap
+from bnnc.ir.module import Input, Module, Note, Output, PixelMap, topological
 from bnnc.ir.op import Op
 from bnnc.ir.syntax import STORAGES
 from bnnc.ir.types import U8, is_integer
@@ -86,10 +86,20 @@ class _Elaboration:
             self.problems.stop()
         notes = () if self.has_weights or not self._wanted() else (self._made_up(),)
         name = self.net.name.text
+        notes = (*notes, *self._unread(outputs))
         module = Module(name, tuple(self.inputs), outputs, notes, tuple(self.pixels))
         return Elaborated(
             self.net, self.source, module, self.chains.placed, self.arrays, train, self.has_weights, self.scope.where
         )
+
+    def _unread(self, outputs: tuple[Output, ...]) -> list[Note]:
+        """A warning for every name that leads to no output."""
+        reached = set(topological([output.value for output in outputs]))
+        return [
+            Note("warning", f"`{name}` leads to no output", self.source.location(self.scope.where[name], name), "B0216")
+            for name, value in self.scope.values.items()
+            if value is not None and value not in reached
+        ]
 
     def _wanted(self) -> bool:
         return isinstance(self.arrays, Absent) and bool(self.arrays.asked)
