@@ -81,9 +81,11 @@ class Op:
         return dataclasses.replace(self, **changed) if changed else self
 
 
-@functools.cache
-def _own_fields(cls: type) -> tuple[str, ...]:
+def _find_own_fields(cls: type[Op]) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(cls) if f.name not in ("loc", "type"))
+
+
+_own_fields: Callable[[type[Op]], tuple[str, ...]] = functools.cache(_find_own_fields)
 
 
 def _is_op_tuple(value: object) -> bool:
