@@ -13,6 +13,7 @@ from bnnc.passes.duplicates import merge_duplicates
 from bnnc.passes.fixed_streams import fix_streams
 from bnnc.passes.flattening import flatten_first
 from bnnc.passes.islands import fold_islands
+from bnnc.passes.islands import fold_islands
 from bnnc.passes.layers import integer_layers
 from bnnc.passes.manager import Observer, Pass, run_passes
 from bnnc.passes.options import PassOptions
