@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -27,6 +26,7 @@ class Op:
     """
 
     code: ClassVar[str] = ""
+    _fields: ClassVar[tuple[str, ...]] = ()  # of each class, once they are asked for
     loc: Location = field(default=UNKNOWN, repr=False)
     type: TensorType = field(init=False, repr=False)
 
@@ -81,11 +81,10 @@ class Op:
         return dataclasses.replace(self, **changed) if changed else self
 
 
-def _find_own_fields(cls: type[Op]) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(cls) if f.name not in ("loc", "type"))
-
-
-_own_fields: Callable[[type[Op]], tuple[str, ...]] = functools.cache(_find_own_fields)
+def _own_fields(cls: type[Op]) -> tuple[str, ...]:
+    if "_fields" not in cls.__dict__:
+        cls._fields = tuple(f.name for f in dataclasses.fields(cls) if f.name not in ("loc", "type"))
+    return cls._fields
 
 
 def _is_op_tuple(value: object) -> bool:
