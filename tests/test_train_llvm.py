@@ -83,6 +83,17 @@ STEPS: dict[str, dict[str, Any]] = {
     "bep": {"rule": "bep"},
     "bep-schedule": {"rule": "bep", "schedule": 1, "gate": Fraction(1, 5), "groups": (5,)},
     "bep-three-layers": {"rule": "bep", "widths": (35, 22, 37), "gate": Fraction(1, 10)},
+    "cpr": {"rule": "cpr", "widths": (45,), "groups": (5,)},
+    "through-time": {"rule": "bep", "width": 48, "widths": (), "recurrence": Recurrence(35, 3), "batch": 25},
+    "through-time-and-layers": {
+        "rule": "bep",
+        "width": 44,
+        "widths": (21,),
+        "recurrence": Recurrence(37, 4),
+        "batch": 25,
+        "gate": Fraction(1, 5),
+        "schedule": 1,
+    },
     "bep-wide": {"rule": "bep", "width": 100, "widths": (131, 67), "gate": Fraction(1, 10)},
 }
 

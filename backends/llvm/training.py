@@ -15,8 +15,8 @@ from bnnc.backends.llvm.codegen import optimised, target_machine
 from bnnc.backends.llvm.jit import aligned
 from bnnc.backends.llvm.printer import constant_symbol, print_llvm
 from bnnc.loops.lower.training import TrainingProgram, lower_training
-from bnnc.loops.lower.training.ops import MOST_THREADS
 from bnnc.loops.lower.training.program import EPOCH, EVALUATE
+from bnnc.loops.lower.training.tasks import MOST_THREADS
 from bnnc.loops.lower.training.values import view
 from bnnc.loops.machine import Machine
 from bnnc.train.engine import Samples, Step

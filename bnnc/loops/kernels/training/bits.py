@@ -9,6 +9,7 @@ from bnnc.loops.ir import (
     I16,
     I32,
     I64,
+    Binary,
     Buffer,
     Convert,
     Expression,
@@ -67,6 +68,49 @@ def table_rows(name: str, table: Buffer, classes: int, bits: BatchBits) -> Funct
         row = b.let(Convert("zext", load(index, sample), I64) * bits.words, "row")
         with b.loop(bits.words, "word") as word:
             b.store(out, sample * bits.stride + word, load(table, row + word))
+    return b.function()
+
+
+def same_row(name: str, row: Buffer, bits: BatchBits) -> Function:
+    """A function (bits, first, last): a constant row of packed bits for every sample."""
+    b = Builder(name, comment=f"the same {bits.width} bits for each sample")
+    out = b.parameter("bits", I32, bits.length, "write")
+    first, last = b.scalar("first", I64), b.scalar("last", I64)
+    with b.loop(last, "sample", start=first, unroll_one=False) as sample, b.loop(bits.words, "word") as word:
+        b.store(out, sample * bits.stride + word, load(row, word))
+    return b.function()
+
+
+def cut(name: str, x: BatchBits, begin: int, bits: BatchBits) -> Function:
+    """A function (x, bits, first, last): the bits of x from bit `begin` on."""
+    b = Builder(name, comment=f"bits {begin} to {begin + bits.width - 1} of {x.width}")
+    source = b.parameter("x", I32, x.length)
+    out = b.parameter("bits", I32, bits.length, "write")
+    first, last = b.scalar("first", I64), b.scalar("last", I64)
+    origin, shift = divmod(begin, WORD)
+    with b.loop(last, "sample", start=first, unroll_one=False) as sample:
+        for word in range(bits.words):
+            place = sample * x.stride + (origin + word)
+            value = load(source, place)
+            if shift:
+                value = Binary("lshr", value, constant(shift, I32))
+                if origin + word + 1 < x.words:
+                    value = value | Binary("shl", load(source, place + 1), constant(WORD - shift, I32))
+            rest = bits.width - word * WORD
+            if rest < WORD:
+                value = value & ((1 << rest) - 1)
+            b.store(out, sample * bits.stride + word, value)
+    return b.function()
+
+
+def joined(name: str, x: BatchBits, bits: BatchBits, part: int) -> Function:
+    """A function (x, bits, first, last): the samples of x as the part-th batch of a larger one."""
+    b = Builder(name, comment=f"batch {part} of a larger one")
+    source = b.parameter("x", I32, x.length)
+    out = b.parameter("bits", I32, bits.length, "both")
+    first, last = b.scalar("first", I64), b.scalar("last", I64)
+    with b.loop(last, "sample", start=first, unroll_one=False) as sample, b.loop(bits.words, "word") as word:
+        b.store(out, (sample + part * x.samples) * bits.stride + word, load(source, sample * x.stride + word))
     return b.function()
 
 

@@ -94,6 +94,23 @@ def pick(
     return b.function()
 
 
+def joined_picks(name: str, samples: int, neurons: int, parts: int, part: int) -> Function:
+    """A function (picks, counts, all_picks, all_counts, first, last): lists as the part-th batch of a larger one."""
+    b = Builder(name, comment=f"corrections of batch {part} of a larger one")
+    picks = b.parameter("picks", I32, samples * neurons)
+    counts = b.parameter("counts", I32, samples)
+    all_picks = b.parameter("all_picks", I32, parts * samples * neurons, "both")
+    all_counts = b.parameter("all_counts", I32, parts * samples, "both")
+    first, last = b.scalar("first", I64), b.scalar("last", I64)
+    with b.loop(last, "sample", start=first, unroll_one=False) as sample:
+        count = b.let(load(counts, sample), "count")
+        other = b.let(sample + part * samples, "other")
+        b.store(all_counts, other, count)
+        with b.loop(_wide(count), "i", unroll_one=False) as i:
+            b.store(all_picks, other * neurons + i, load(picks, sample * neurons + i))
+    return b.function()
+
+
 def _wide(value: Expression) -> Expression:
     return Convert("sext", value, I64)
 

@@ -48,14 +48,16 @@ def can_end(machine: Machine) -> bool:
     return half_lanes(machine) * 4 >= WORD
 
 
-def update(name: str, hidden: Hidden, x: BatchBits, last_one: Last | None, machine: Machine) -> Function:
+def update(
+    name: str, hidden: Hidden, x: BatchBits, last_one: Last | None, machine: Machine, parts: int = 1
+) -> Function:
     """A function (picks, counts, x, hidden, links, heads, changed, [w, [turned], flips], samples, first, last).
 
-    Adds to rows first … last - 1. picks, counts: of `samples` samples, as the pick kernel gives them. heads int32
-    [rows], links int32 [samples][rows]: scratch. h + 2 Σ ±x is clamped once, after the sum. changed int8 [rows] becomes
-    CHANGED for a row that was touched; but an update that is the last of a batch makes it WITHIN, writes the signs to w
-    (and to its transpose `turned`), and puts into flips int32 [rows] how many of them are new. It leaves that to others
-    where the row was CHANGED before.
+    Adds to rows first … last - 1. picks, counts: of `samples` samples in each of the `parts` batches that make up x, as
+    the pick kernel gives them. heads int32 [rows], links int32 [samples][rows]: scratch. h + 2 Σ ±x is clamped once,
+    after the sum. changed int8 [rows] becomes CHANGED for a row that was touched; but an update that is the last of a
+    batch makes it WITHIN, writes the signs to w (and to its transpose `turned`), and puts into flips int32 [rows] how
+    many of them are new. It leaves that to others where the row was CHANGED before.
     """
     b = Builder(name, comment=f"corrections of {hidden.rows} rows of {hidden.width} hidden weights")
     kernel = _Update(b, hidden, x, last_one, machine)
@@ -69,9 +71,10 @@ def update(name: str, hidden: Hidden, x: BatchBits, last_one: Last | None, machi
         b.store(heads, row, -1)
         if flips is not None:
             b.store(flips, row, 0)
-    with b.loop(samples, "sample", unroll_one=False) as sample:
-        start = b.let(sample * hidden.rows, "start")
-        with b.loop(Convert("sext", load(kernel.counts, sample), I64), "i", unroll_one=False) as i:
+    with b.loop(parts, "part") as part, b.loop(samples, "sample", unroll_one=False) as sample:
+        number = b.let(part * (x.samples // parts) + sample, "number")
+        start = b.let(number * hidden.rows, "start")
+        with b.loop(Convert("sext", load(kernel.counts, number), I64), "i", unroll_one=False) as i:
             row = b.let(Convert("sext", Binary("ashr", load(picks, start + i), constant(1, I32)), I64), "row")
             with b.when(compare("ge", row, first) & compare("lt", row, last)):
                 b.store(links, start + i, load(heads, row))

@@ -27,17 +27,16 @@ from bnnc.loops.ir import (
     vector_of,
 )
 from bnnc.loops.kernels.training.layouts import CHANGED, BatchBits, up
-from bnnc.loops.lower.training.ops import MOST_THREADS, Kernels, ModuleTasks
+from bnnc.loops.lower.training.ops import ModuleTasks
 from bnnc.loops.lower.training.phases import ONE, SAMPLES, Run, Task, part, row_part, write_phases
+from bnnc.loops.lower.training.tasks import Context
 from bnnc.loops.lower.training.values import (
-    Arena,
     Bits,
     End,
     HiddenWeights,
     Home,
     Numbers,
     PerSample,
-    Scratch,
     Value,
     make_home,
     view,
@@ -112,12 +111,10 @@ class _Writer:
     def __init__(self, name: str, width: int, batch: int, machine: Machine, timed: bool) -> None:
         self.timed = timed
         self.name, self.batch, self.machine = name, batch, machine
-        self.arena, self.kernels = Arena(), Kernels()
-        self.homes: dict[str, Home] = {}
-        self.ends: dict[Buffer, End] = {}
+        self.context = Context(batch, machine)
+        self.arena, self.homes, self.ends = self.context.arena, self.context.homes, self.context.ends
         words = up(-(-width // 32), machine.lanes)
         self.layout = BatchBits(batch, width, 1, words)
-        self.scratch = Scratch(MOST_THREADS)
 
     def make_homes(self, modules: list[Module]) -> None:
         """Places for everything that any module reads and that is not a sample."""
@@ -177,7 +174,7 @@ class _Writer:
         behind, self.arena.bytes = self.arena.bytes, begin
         evaluation = self._tasks(modules[3], evaluate_more, given, stores=False)
         self.arena.bytes = max(behind, self.arena.bytes)
-        self.scratch.settle(self.arena)
+        self.context.scratch.settle(self.arena)
         with b.when(compare("eq", task, EPOCH)):
             if before:
                 write_phases(b, run, before)
@@ -202,7 +199,7 @@ class _Writer:
 
         program = Program(
             self.name,
-            tuple(self.kernels.functions.values()),
+            tuple(self.context.kernels.functions.values()),
             b.function(),
             (samples, labels, order),
             (answer,),
@@ -216,19 +213,9 @@ class _Writer:
 
     def _tasks(self, module: Module, again: Module | None, given: dict[str, Value], stores: bool = True) -> ModuleTasks:
         """`stores`: the module's outputs become the state."""
-        return ModuleTasks(
-            module,
-            again,
-            self.batch,
-            self.homes,
-            given,
-            self.arena,
-            self.kernels,
-            self.machine,
-            self.scratch,
-            module.outputs if stores else (),
-            self.ends,
-        )
+        tasks = ModuleTasks(self.context, module, again, module.outputs if stores else ())
+        tasks.write(given)
+        return tasks
 
     def _batch(self, modules: list[Module], more: Module, given: dict[str, Value]) -> tuple[list[Task], list[Task]]:
         """What is done before the first batch, as no batch changes it, and what is done for each."""

@@ -70,11 +70,12 @@ class Sums:
 
 @dataclass(frozen=True)
 class Picks:
-    """Corrections of every sample, as lists."""
+    """Corrections of every sample, as lists; of `parts` batches one after the other."""
 
     buffer: Buffer
     counts: Buffer
     neurons: int
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,14 @@ class Table:
     values: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Bits that each sample takes from a constant: values ±1 [rows, …], the row by `index`; None: the only row."""
+
+    values: np.ndarray
+    index: Buffer | None
+
+
 @dataclass(frozen=True)
 class Flips:
     """int32 [rows]: how many signs of each row are new."""
@@ -109,7 +118,7 @@ class Flips:
     length: int
 
 
-Value = Known | Numbers | PerSample | Bits | Sums | Picks | HiddenWeights | Weights | Table | Flips
+Value = Known | Numbers | PerSample | Bits | Sums | Picks | HiddenWeights | Weights | Table | Chosen | Flips
 
 
 class Arena:
