@@ -164,7 +164,7 @@ def _dense_of_many(op: nn.Dense) -> Op:
 
 
 def _mixed_rows(op: nn.MatMul, mixing: np.ndarray) -> Op:
-    """A @ x with a constant A (the adjacency of a graph, for example) is a 1x1 convolution with x's rows as channels."""
+    """A @ x with a constant A (the adjacency of a graph, say) is a 1x1 convolution with x's rows as channels."""
     rows = op.b if len(op.b.type.shape) == 2 else move.Transpose(op.b, (1, 0, 2), loc=op.loc)
     ones = (1,) * (len(rows.type.shape) - 1)
     kernel = nn.Constant(mixing.reshape(*mixing.shape, *ones))
@@ -188,6 +188,11 @@ def _padded_conv(op: nn.Conv) -> Op:
 def _move(op: Op) -> Op:
     x = op.operands[0]
     match op:
+        case move.Reshape(x=move.Transpose(x=move.Reshape(x=inner) as split, perm=perm)) if (
+            inner.type.shape == op.shape
+        ):
+            order = _channel_order(inner, split.shape, perm)
+            return op if order is None else move.Gather(inner, order, 0, loc=op.loc)
         case move.Reshape(x=move.Reshape(x=inner)) if inner.type.shape != op.shape:
             return move.Reshape(inner, op.shape, loc=op.loc)
         case move.Reshape(x=move.Reshape(x=inner)):
@@ -208,6 +213,15 @@ def _move(op: Op) -> Op:
         case move.Concat() if len(op.xs) == 1:
             return x
     return op
+
+
+def _channel_order(x: Op, split: tuple[int, ...], perm: tuple[int, ...]) -> np.ndarray | None:
+    """A channel shuffle (channels split into groups, transposed, joined) as an order of the channels."""
+    behind = len(x.type.shape) - 1
+    parts = len(split) - behind
+    if parts < 1 or split[parts:] != x.type.shape[1:] or perm[parts:] != tuple(range(parts, len(split))):
+        return None
+    return np.arange(x.type.shape[0]).reshape(split[:parts]).transpose(perm[:parts]).reshape(-1)
 
 
 def _order_of_long_axes(x: Op, perm: tuple[int, ...]) -> bool:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from bnnc.diagnostics import error
 from bnnc.ir.module import Module
 from bnnc.passes.canonical import canonicalise
+from bnnc.passes.constant_channels import drop_constant_channels
 from bnnc.passes.constants import compress_constants, fold_constants
+from bnnc.passes.duplicates import merge_duplicates
 from bnnc.passes.fixed_streams import fix_streams
 from bnnc.passes.flattening import flatten_first
 from bnnc.passes.islands import fold_islands
@@ -15,9 +17,11 @@ from bnnc.passes.layers import integer_layers
 from bnnc.passes.manager import Observer, Pass, run_passes
 from bnnc.passes.options import PassOptions
 from bnnc.passes.padding import join_padding
+from bnnc.passes.permutations import fold_permutations
 from bnnc.passes.pools import pool_bits_last, pool_integers_first
 from bnnc.passes.report import layers
 from bnnc.passes.reshapes import sink_reshapes
+from bnnc.passes.semantics import norms_of, tabulate_as_reals
 from bnnc.passes.tabulation import tabulate_regions
 from bnnc.passes.transposes import cancel_transposes
 
@@ -39,6 +43,9 @@ LOWERING: tuple[Pass, ...] = (
     Pass("padding", "padding joins its convolution", join_padding),
     Pass("flatten", "one-channel images are flattened before their bits are made", flatten_first),
     Pass("pool-bits", "max pools move behind steps: OR and AND of bits", pool_bits_last),
+    Pass("permutations", "permutations of channels join the weights around them", fold_permutations),
+    Pass("channels", "channels that never change, or that nobody reads, go away", drop_constant_channels),
+    Pass("duplicates", "equal ops are computed once", merge_duplicates),
 )
 
 # What is left to do for a module that is at the «bit» level already, such as a net in the .bnn language.
@@ -67,12 +74,25 @@ def optimise(
     """
     if module.level == "bit":
         return run_passes(module, WRITTEN, observe)
-    result = run_passes(canonical(module, observe), LOWERING, observe)
+    lowering = LOWERING if options.semantics == "onnx" else _lowering_as_reals(module)
+    result = run_passes(canonical(module, observe), lowering, observe)
     if require_binary:
         _demand_binary(result)
     if options.exact:
         return result
     return run_passes(replace(result, facts=(*result.facts, *options.facts)), _chosen(options), observe)
+
+
+def _lowering_as_reals(module: Module) -> tuple[Pass, ...]:
+    """LOWERING, with the thresholds of real arithmetic."""
+    norms = norms_of(module)
+
+    def tabulate(before: Module) -> Module:
+        return tabulate_as_reals(before, norms)
+
+    return tuple(
+        replace(each, run=tabulate, exact=False, chosen=True) if each.name == "tabulate" else each for each in LOWERING
+    )
 
 
 def _chosen(options: PassOptions) -> tuple[Pass, ...]:
