@@ -12,7 +12,7 @@ import pytest
 from bnnc import __version__
 from tests.cli import ROOT, bnnc
 
-COMMANDS = ("compile", "emit", "run", "check", "show", "bench", "targets", "explain")
+COMMANDS = ("compile", "emit", "run", "check", "show", "bench", "targets", "explain", "fmt", "new")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compile", "--help"], ["bench", "-h"], []])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import tempfile
@@ -27,7 +28,7 @@ from bnnc.ir.types import F32, Bit, Code, Int, Trit
 from bnnc.protocols import ImportOptions
 from bnnc.reference.run import run
 from bnnc.train.plan import Comparisons, Features, Recurrence, Signs, Thermometer, Threshold
-from tests.shared import ROOT
+from tests.shared import ROOT, SHARED, needs_shared
 from tests.strategies import bit_modules, modules, random_inputs
 
 EXAMPLES = sorted((ROOT / "examples" / "language").glob("*.bnn"))
@@ -76,6 +77,21 @@ def test_every_bit_module_has_a_source_that_computes_the_same(module: Module) ->
 @given(modules())
 def test_float_islands_have_a_source_too(module: Module) -> None:
     there_and_back(module)
+
+
+@needs_shared
+def test_networks_of_the_wild_have_a_source() -> None:
+    """Optimised models of many exporters: residual, depthwise, low-bit, with float islands."""
+    models = [path for path in sorted((SHARED / "models" / "nets").rglob("*.onnx")) if path.stat().st_size < 60_000]
+    count = 0
+    for path in models[:: max(1, len(models) // 12)]:
+        module = None
+        with contextlib.suppress(BnncError):  # some of them are there to be refused
+            module = api.optimise(api.load(path))
+        if module is not None:
+            there_and_back(module)
+            count += 1
+    assert count >= 6
 
 
 def test_what_has_no_form_is_refused() -> None:
