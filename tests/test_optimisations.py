@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bnnc.backends.llvm.host import native_machine
 from bnnc.ir import bit, move, nn
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.types import F32, Bit, Trit
+from bnnc.loops.lower.network import lower
 from bnnc.passes.duplicates import merge_duplicates
 from bnnc.passes.report import layers
 from bnnc.reference.run import run
@@ -156,3 +158,28 @@ def test_what_an_output_shows_is_kept() -> None:
     inputs = {"x": signs(rng, 9, 16)}
     bits = checked(module, inputs)
     assert run(bits, inputs)["first"].shape == (9, 8)
+
+
+def test_a_recurrent_net_keeps_one_copy_of_its_weights() -> None:
+    rng = np.random.default_rng(7)
+    weights = signs(rng, 64, 64)
+
+    def unrolled(times: int) -> Module:
+        x = Input("x", Bit(), (64,))
+        value: Op = x
+        for _ in range(times):
+            value = at_least(nn.Dense(value, constant(weights), None), 0.5)
+        return Module("net", (x,), (Output("y", value),))
+
+    inputs = {"x": signs(rng, 9, 64)}
+    few, many = (lower(checked(unrolled(times), inputs), native_machine()) for times in (2, 9))
+    assert few.weight_bytes == many.weight_bytes
+    assert len(many.calls) > len(few.calls)
+
+
+@pytest.mark.parametrize("functions", [("min", "max"), ("floor", "ceil")])
+def test_different_kernels_without_names_stay_different(functions: tuple[str, str]) -> None:
+    x = Input("x", F32(), (5,))
+    operands = (x, constant(0.5)) if functions[0] == "min" else (x,)
+    outputs = tuple(Output(f"y{n}", nn.Map(name, operands)) for n, name in enumerate(functions))
+    checked(Module("net", (x,), outputs), {"x": np.random.default_rng(8).normal(size=(3, 5))})

@@ -25,6 +25,7 @@ from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_s
 from bnnc.loops.lower.fusion import flattened, fused_steps, inlined
 from bnnc.loops.lower.places import Place, Storage
 from bnnc.loops.lower.preparation import prepared
+from bnnc.loops.lower.sharing import shared
 from bnnc.loops.machine import Machine
 from bnnc.loops.memory import Interval, plan_memory
 
@@ -286,6 +287,7 @@ class Network:
     # ------------------------------------------------------------------------------------------------ assembly
     def _assemble(self) -> Lowered:
         arena, arena_bytes = self._arena()
+        same = shared(dict.fromkeys(call.function for call in self.calls))
         b = Builder("run", comment="n samples, one after the other")
         parameters: dict[str, Buffer] = {}
         for buffer in (*self._inputs, *self._outputs):
@@ -306,15 +308,15 @@ class Network:
                         arguments.append(at(mine, sample * mine.length))
                 if call.once:
                     with b.when(loop.compare("eq", sample, loop.constant(0, loop.I64))):
-                        b.call(call.function, *arguments)
+                        b.call(same[call.function], *arguments)
                 else:
-                    b.call(call.function, *arguments)
+                    b.call(same[call.function], *arguments)
         entry = b.function()
         inputs = tuple(parameters[buffer.name] for buffer in self._inputs)
         outputs = tuple(parameters[buffer.name] for buffer in self._outputs)
-        functions = tuple(dict.fromkeys(call.function for call in self.calls))
+        functions = tuple(dict.fromkeys(same.values()))
         program = Program(identifier(self.module.name), functions, entry, inputs, outputs, arena_bytes)
-        facts = tuple(CallFact(call.function.name, call.op, call.op.loc) for call in self.calls)
+        facts = tuple(CallFact(same[call.function].name, call.op, call.op.loc) for call in self.calls)
         return Lowered(program, facts)
 
     def _arena(self) -> tuple[dict[Storage, int], int]:
