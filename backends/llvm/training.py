@@ -65,7 +65,7 @@ class NativeEngine:
             data[:] = buffer.data
             self._constants.append(data)
             library.import_symbol(constant_symbol(self._program, buffer), data.ctypes.data)
-        library.import_symbol("bnnc_yield", _yield_address())
+        library.import_symbol("bnnc_yield", yield_address())
         entry = f"{self._program.name}_{self._program.entry.name}"
         library.export_symbol(entry)
         self._tracker = library.link(self._compiler, f"{self._program.name}.{next(_names)}")
@@ -138,7 +138,7 @@ class NativeEngine:
         return rows, labels
 
 
-def _yield_address() -> int:
+def yield_address() -> int:
     """A function of the system that lets another thread run."""
     library = ctypes.CDLL("kernel32" if os.name == "nt" else None)
     function = library.SwitchToThread if os.name == "nt" else library.sched_yield

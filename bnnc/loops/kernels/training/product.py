@@ -33,6 +33,11 @@ def can_sign(machine: Machine) -> bool:
     return half_lanes(machine) * 4 >= WORD and machine.flags_to_bits
 
 
+def tile_shape(machine: Machine) -> tuple[int, int]:
+    """Vectors and samples of a tile: accumulators, activations and a few temporaries fill the registers."""
+    return (6, 4) if machine.vector_registers >= 32 else (4, 2)
+
+
 def product(
     name: str, x: BatchBits, w: Signs, y: BatchSums, signs: BatchBits | None, some: bool, machine: Machine
 ) -> Function:
@@ -56,8 +61,7 @@ def product(
             b.store(chosen, count, sample)
             b.assign(count, count + Convert("zext", compare("ne", load(active, sample), 0), I64))
         first, last = constant(0, I64), b.let(count + 0, "last")
-    # Accumulators, activations and a few temporaries fill the registers.
-    vectors, height = (6, 4) if machine.vector_registers >= 32 else (4, 2)
+    vectors, height = tile_shape(machine)
     if signs is not None and vectors * w.lanes % WORD:
         vectors = 4
     done = 0
