@@ -7,6 +7,7 @@ import pytest
 
 from bnnc.backends.llvm import Backend
 from bnnc.ir import bit, move, nn
+from bnnc.ir.location import Location
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.types import F32, Bit, Int
@@ -134,3 +135,36 @@ def test_a_filter_of_zeros_costs_no_mask_where_another_filter_has_one_zero() -> 
     bits = checked(Module("net", (x,), (Output("y", conv),)), {"x": signs(rng, 3, 40, 5, 5)})
     (layer,) = (op for op in bits.ops() if isinstance(op, bit.Conv))
     assert int((layer.weights == 0).sum()) == 1
+
+
+def chain(spoiled: str) -> Module:
+    """Three binary dense layers, the second without its sign, or with latent or with plain float weights."""
+    rng = np.random.default_rng(6)
+    x = Input("x", F32(), (40,))
+    first = nn.Dense(sign(x), constant(signs(rng, 30, 40)), None, loc=Location("first"))
+    clipped = nn.Map("clip", (nn.Map("mul", (first, constant(rng.random(30) / 9))), constant(-1), constant(1)))
+    made: dict[str, Op] = {"clip": clipped, "relu": nn.Map("relu", (first,))}
+    latent = np.clip(rng.normal(size=(20, 30)), -1, 1)
+    weights = {"latent": latent, "float": rng.normal(size=(20, 30))}.get(spoiled, signs(rng, 20, 30))
+    second = nn.Dense(made.get(spoiled, sign(clipped)), constant(weights), None, loc=Location("second"))
+    third = nn.Dense(sign(second), constant(signs(rng, 10, 20)), None, loc=Location("third"))
+    return Module("net", (x,), (Output("y", third),))
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "code", "words"),
+    [
+        ("none", None, None),
+        ("clip", "B0411", "its input is float"),
+        ("relu", None, "a Sign in front of it, as `first` has, would make it binary"),
+        ("latent", "B0415", "a Sign on its weights would make all of it so"),
+        ("float", None, "a Sign on its weights would make all of it so"),
+    ],
+)
+def test_layers_that_are_float_by_mistake_are_named(spoiled: str, code: str | None, words: str | None) -> None:
+    bits = pipelines.optimise(chain(spoiled))
+    assert [(n.code, n.loc.name) for n in bits.notes if n.kind == "warning"] == ([(code, "second")] if code else [])
+    reasons = {fact.name: fact.why for fact in layers(bits)}
+    assert {name for name, why in reasons.items() if why} == ({"second"} if words else set())
+    if words:
+        assert words in str(reasons["second"])

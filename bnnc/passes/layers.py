@@ -75,7 +75,6 @@ class _Rewriting:
                 total = nn.Map("mul", (scaled, along[1]), loc=op.loc)
                 return total if op.bias is None else nn.Map("add", (total, _bias(op)), loc=op.loc)
         if lattice is None or not (lattice.plain or max(abs(lattice.lo), abs(lattice.hi)) <= LARGEST_STEPS):
-            self._lost_sign(op, weights)
             self._note(op, f"its weights are {weights.kind}, but its input is float{_input_help(op.x)}")
             return op
         if lattice.offset and _is_padded(op) and op.type.size > LARGEST_OFFSETS:
@@ -178,21 +177,6 @@ class _Rewriting:
 
     def _note(self, op: Op, why: str) -> None:
         self.notes.append(Note("float", why, op.loc))
-
-    def _lost_sign(self, op: nn.Conv | nn.Dense, weights: Weights) -> None:
-        """BinaryNet's `input.data = sign(input.data)` exports without its Sign: ±1 weights behind a Hardtanh say so."""
-        below = op.x
-        while isinstance(below, move.Reshape | move.Transpose | nn.Pool):
-            below = below.x
-        if not weights.kind.startswith("±1") or not isinstance(below, nn.Map):
-            return
-        ends = [x.values.reshape(-1)[0] for x in below.xs[1:] if isinstance(x, nn.Constant)]
-        if below.function == "clip" and ends == [-1, 1]:
-            text = (
-                "its weights are ±1 and its input is clipped to -1..1 but never binarised: the export has probably "
-                "lost a sign (`input.data = sign(input.data)` is invisible to the exporter)"
-            )
-            self.notes.append(Note("warning", text, op.loc, "B0411"))
 
 
 def _bias(op: nn.Conv | nn.Dense) -> Op:

@@ -12,6 +12,7 @@ from bnnc.passes.constants import compress_constants, fold_constants
 from bnnc.passes.duplicates import merge_duplicates
 from bnnc.passes.fixed_streams import fix_streams
 from bnnc.passes.flattening import flatten_first
+from bnnc.passes.hints import add_hints
 from bnnc.passes.islands import fold_islands
 from bnnc.passes.layers import integer_layers
 from bnnc.passes.manager import Observer, Pass, run_passes
@@ -35,6 +36,7 @@ MEANING: tuple[Pass, ...] = (
     Pass("compress-again", "shrink what the last passes made constant", compress_constants),
     Pass("layers", "write binary and low-bit layers on integers, scales behind them", integer_layers, exact=False),
     Pass("tidy", "remove what the integer layers made redundant", canonicalise, exact=False),
+    Pass("hints", "say of layers that are float by mistake what would make them binary", add_hints),
 )
 
 LOWERING: tuple[Pass, ...] = (

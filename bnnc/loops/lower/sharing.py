@@ -1,4 +1,4 @@
-"""Equal kernels are one: unrolled recurrent nets, and layers that share weights, keep one copy of code and constants."""
+"""Equal kernels are one: unrolled recurrent nets and layers that share weights keep one copy of code and constants."""
 
 from __future__ import annotations
 
