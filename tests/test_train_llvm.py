@@ -13,6 +13,7 @@ from bnnc.backends.llvm.backend import Backend
 from bnnc.backends.llvm.host import native_machine
 from bnnc.backends.llvm.printer import print_llvm
 from bnnc.backends.llvm.training import NativeEngine, lowered_step
+from bnnc.diagnostics import BnncError
 from bnnc.loops.lower.training.program import EPOCH, EVALUATE
 from bnnc.loops.machine import Machine, machine_for
 from bnnc.reference.loop import run_entry
@@ -195,6 +196,13 @@ def test_orders_and_samples_that_do_not_fit_are_refused() -> None:
         engine.evaluate(Samples(samples.bits, samples.labels + CLASSES, samples.width))
     engine.epoch(samples, np.arange(0))
     np.testing.assert_array_equal(engine.state(["clock"])["clock"], before["clock"])
+
+
+def test_a_layer_that_reads_too_much_is_refused_with_a_way_out() -> None:
+    with pytest.raises(BnncError) as raised:
+        NativeEngine(make_step(width=32769, widths=(3,), groups=(3,)), native_machine(), 1)
+    assert raised.value.diagnostics[0].code == "B0615"
+    assert raised.value.diagnostics[0].helps
 
 
 def test_samples_may_be_named_twice_and_left_out() -> None:

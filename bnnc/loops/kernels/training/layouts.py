@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnnc.loops.ir import I16, I32, NUMPY, Scalar, Type, vector_of
+from bnnc.loops.ir import I16, I32, NUMPY, Expression, LaneIndex, Scalar, Type, constant, vector_of
 from bnnc.loops.layout import WORD
 from bnnc.loops.machine import Machine
 
@@ -17,6 +17,11 @@ CHANGED, WITHIN = 1, 2
 def up(value: int, multiple: int) -> int:
     """The next multiple of `multiple` that is not below `value`."""
     return -(-value // multiple) * multiple
+
+
+def lane_numbers(type_: Type) -> Expression:
+    """0, 1, 2, … in the lanes; of a scalar just 0."""
+    return LaneIndex(type_) if type_.lanes > 1 else constant(0, type_)
 
 
 def half_lanes(machine: Machine) -> int:
@@ -191,6 +196,7 @@ __all__ = [
     "Hidden",
     "Signs",
     "half_lanes",
+    "lane_numbers",
     "long_lanes",
     "packed_rows",
     "signs_layout",

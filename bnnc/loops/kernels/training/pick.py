@@ -13,7 +13,6 @@ from bnnc.loops.ir import (
     Convert,
     Expression,
     Function,
-    LaneIndex,
     Reduce,
     Select,
     Unary,
@@ -28,7 +27,7 @@ from bnnc.loops.ir import (
     vector_of,
 )
 from bnnc.loops.kernels.training.draws import draw, stream
-from bnnc.loops.kernels.training.layouts import BatchBits, BatchSums, half_lanes
+from bnnc.loops.kernels.training.layouts import BatchBits, BatchSums, half_lanes, lane_numbers
 from bnnc.loops.layout import WORD
 from bnnc.loops.machine import Machine
 
@@ -150,7 +149,7 @@ def _best(
     type_ = vector_of(I32, lanes)
     best: Variable = b.variable("best", constant(-1, type_))
     around = b.let(splat(Convert("trunc", length, I32), type_), "around")
-    behind = b.let(LaneIndex(type_) - splat(turn, type_), "behind")
+    behind = b.let(lane_numbers(type_) - splat(turn, type_), "behind")
 
     def candidates(at: Expression) -> Expression:
         rank = Convert("zext", load(scratch, begin + at, vector_of(I16, lanes)), type_)
@@ -167,6 +166,6 @@ def _best(
         b.assign(best, binary("umin", best, candidates(at)))
     with b.when(full < length):
         rest = splat(Convert("trunc", length - full, I32), type_)
-        inside = LaneIndex(type_) < rest
+        inside = lane_numbers(type_) < rest
         b.assign(best, binary("umin", best, Select(inside, candidates(full), constant(-1, type_))))
     return b.let(Reduce("umin", best), "least")

@@ -14,7 +14,6 @@ from bnnc.loops.ir import (
     Convert,
     Expression,
     Function,
-    LaneIndex,
     Unary,
     binary,
     compare,
@@ -25,7 +24,7 @@ from bnnc.loops.ir import (
     vector_of,
 )
 from bnnc.loops.kernels.training.draws import GOLDEN, mix, stream
-from bnnc.loops.kernels.training.layouts import WITHIN, Hidden, half_lanes, long_lanes
+from bnnc.loops.kernels.training.layouts import WITHIN, Hidden, half_lanes, lane_numbers, long_lanes
 from bnnc.loops.machine import Machine
 
 PLACES = 64
@@ -58,7 +57,7 @@ def reinforce(name: str, hidden: Hidden, layer: int, block: int, bound: int, mac
         type_ = vector_of(I64, lanes)
         together = PLACES if lanes > 1 else 1
         end = b.let(last * blocks, "end")
-        lane = LaneIndex(type_)
+        lane = lane_numbers(type_)
         with b.loop(end, "index", start=first * blocks, step=together, unroll_one=False) as index:
             flags = []
             for n in range(0, together, lanes):
@@ -89,10 +88,10 @@ def reinforce(name: str, hidden: Hidden, layer: int, block: int, bound: int, mac
     return b.function()
 
 
-def _draws(b: Builder, key: Expression, index: Expression, n: int, lane: LaneIndex) -> Expression:
+def _draws(b: Builder, key: Expression, index: Expression, n: int, lane: Expression) -> Expression:
     """Draws index + n …, a lane each; only one product for all lanes goes into the counter."""
     begin = key + index * constant(GOLDEN, I64)
-    return mix(b, splat(b.let(begin, "begin"), lane.of) + (lane + (n + 1)) * constant(GOLDEN, lane.of))
+    return mix(b, splat(b.let(begin, "begin"), lane.type) + (lane + (n + 1)) * constant(GOLDEN, lane.type))
 
 
 def _clamp(

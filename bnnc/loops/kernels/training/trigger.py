@@ -11,7 +11,6 @@ from bnnc.loops.ir import (
     Convert,
     Expression,
     Function,
-    LaneIndex,
     Reduce,
     Select,
     binary,
@@ -21,7 +20,7 @@ from bnnc.loops.ir import (
     splat,
     vector_of,
 )
-from bnnc.loops.kernels.training.layouts import BatchSums
+from bnnc.loops.kernels.training.layouts import BatchSums, lane_numbers
 from bnnc.loops.machine import Machine
 
 _LEAST = -(2**31)
@@ -37,7 +36,7 @@ def trigger(name: str, scores: BatchSums, margin: int, machine: Machine) -> Func
     # A row of scores has room for 32, so whole vectors may be read.
     lanes = machine.lanes
     type_ = vector_of(I32, lanes)
-    lane = LaneIndex(type_)
+    lane = lane_numbers(type_)
     with b.loop(last, "sample", start=first, unroll_one=False) as sample:
         start = b.let(sample * scores.stride, "start")
         label = b.let(load(labels, sample), "label")

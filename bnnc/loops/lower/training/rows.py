@@ -38,6 +38,8 @@ class RowTasks(SampleTasks):
         if not isinstance(picks, Picks) or x.layout.planes != 1 or x.layout.samples != picks.parts * self.batch:
             raise refused(f"an update by {op.picks.type}")
         rows = hidden.layout.rows
+        if x.layout.samples * rows >= 2**31:
+            raise refused(f"a batch of {x.layout.samples} samples for {rows} neurons")
         heads = self.arena.take("heads", I32, rows)
         links = self.arena.take("links", I32, x.layout.samples * rows)
         end = self.ends.get(hidden.buffer)
