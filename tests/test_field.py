@@ -142,8 +142,9 @@ def chain(spoiled: str) -> Module:
     rng = np.random.default_rng(6)
     x = Input("x", F32(), (40,))
     first = nn.Dense(sign(x), constant(signs(rng, 30, 40)), None, loc=Location("first"))
-    clipped = nn.Map("clip", (nn.Map("mul", (first, constant(rng.random(30) / 9))), constant(-1), constant(1)))
-    made: dict[str, Op] = {"clip": clipped, "relu": nn.Map("relu", (first,))}
+    scaled = nn.Map("mul", (first, constant(rng.random(30) / 9)))
+    clipped = nn.Map("clip", (scaled, constant(-1), constant(1)))
+    made: dict[str, Op] = {"clip": clipped, "relu": nn.Map("relu", (scaled,))}
     latent = np.clip(rng.normal(size=(20, 30)), -1, 1)
     weights = {"latent": latent, "float": rng.normal(size=(20, 30))}.get(spoiled, signs(rng, 20, 30))
     second = nn.Dense(made.get(spoiled, sign(clipped)), constant(weights), None, loc=Location("second"))
