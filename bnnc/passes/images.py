@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bnnc.ir import move, nn
 from bnnc.ir.op import Op
-from bnnc.passes.regions import Regions
+from bnnc.passes.regions import Region, Regions
 from bnnc.passes.tables import Steps, tabulate
 from bnnc.passes.values import Interval, Values, ValueSets, finite
+
+Refine = Callable[[Region, Values, Steps], Steps]
 
 
 class Images:
     """Value sets of a graph, sharpened by evaluation where a consumer asks for the values themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, refine: Refine | None = None) -> None:
+        """`refine`: puts steps right that were evaluated in fp32 (for other semantics)."""
+        self._refine = refine
         self.sets = ValueSets()
         self.regions = Regions()
         self._steps: dict[Op, Steps | None] = {}
@@ -21,7 +27,11 @@ class Images:
         """op as steps of its region's source; None if it is not elementwise in one tensor of known domain."""
         if op not in self._steps:
             region = self.regions.region(op)
-            self._steps[op] = tabulate(region, self.sets.of(region.source)) if region else None
+            domain = self.sets.of(region.source) if region else None
+            steps = tabulate(region, domain) if region and domain else None
+            if steps and region and domain and self._refine:
+                steps = self._refine(region, domain, steps)
+            self._steps[op] = steps
         return self._steps[op]
 
     def of(self, op: Op) -> Values:

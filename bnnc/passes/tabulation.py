@@ -14,7 +14,7 @@ from bnnc.ir import bit, move, nn
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.types import is_integer
-from bnnc.passes.images import Images
+from bnnc.passes.images import Images, Refine
 from bnnc.passes.lattice import LARGEST_WEIGHT, narrowest, storage
 from bnnc.passes.tables import Steps
 from bnnc.passes.values import integers, listed
@@ -22,9 +22,9 @@ from bnnc.passes.values import integers, listed
 MOST_LEVELS = 256
 
 
-def tabulate_regions(module: Module) -> Module:
-    """The module at the «bit» level."""
-    lowering = _Lowering(module)
+def tabulate_regions(module: Module, refine: Refine | None = None) -> Module:
+    """The module at the «bit» level. `refine` puts steps right that fp32 evaluation found (for other semantics)."""
+    lowering = _Lowering(module, refine)
     for op in module.ops():
         lowering.lower(op)
     outputs = tuple(Output(o.name, lowering.result(o.value), o.storage, o.batch_axis) for o in module.outputs)
@@ -34,8 +34,8 @@ def tabulate_regions(module: Module) -> Module:
 class _Lowering:
     """For every «nn» op its f32 form (`real`) and, where it is proven to hold integers, its integer form (`whole`)."""
 
-    def __init__(self, module: Module) -> None:
-        self.images = Images()
+    def __init__(self, module: Module, refine: Refine | None = None) -> None:
+        self.images = Images(refine)
         self.whole: dict[Op, Op] = {}
         self.real: dict[Op, Op] = {}
         self._minus_zero: set[Op] = set()  # whole, but their fp32 value may be -0, which no integer is
