@@ -150,7 +150,7 @@ def test_functions_without_exact_values_stay() -> None:
 def test_roots_are_enclosed(value: Fraction) -> None:
     found = root(value)
     assert found.low**2 <= value <= found.high**2
-    assert found.high - found.low <= Fraction(1, 2**200) * max(1, found.high)
+    assert found.high - found.low <= max(Fraction(1), found.high) / 2**200
     square = root(value * value)
     assert square.low == square.high == value
 
