@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import onnx
 import pytest
 
+from benchmarks.field import generated
+from benchmarks.field_networks import FIELD
 from bnnc.backends.llvm import Backend
 from bnnc.ir import bit, move, nn
 from bnnc.ir.location import Location
@@ -169,3 +174,11 @@ def test_layers_that_are_float_by_mistake_are_named(spoiled: str, code: str | No
     assert {name for name, why in reasons.items() if why} == ({"second"} if words else set())
     if words:
         assert words in str(reasons["second"])
+
+
+@pytest.mark.parametrize(("paper", "make", "_"), FIELD, ids=[paper for paper, _, _ in FIELD])
+def test_networks_of_the_field(paper: str, make: Callable[[], onnx.ModelProto], _: object) -> None:
+    row = generated(paper, make(), 4)
+    assert row.fault == ""
+    assert row.packed > 0
+    assert row.equal == row.inputs == 4

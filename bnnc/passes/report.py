@@ -33,6 +33,7 @@ class LayerFact:
     why: str | None
     low_bit: bool
     loc: Location
+    bits_a_weight: float = 32.0
 
 
 def layers(module: Module) -> tuple[LayerFact, ...]:
@@ -67,6 +68,7 @@ def _packed(op: bit.Conv | bit.Dense) -> LayerFact:
         None,
         True,
         op.loc,
+        bits,
     )
 
 

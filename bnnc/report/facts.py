@@ -25,6 +25,7 @@ class Layer:
     weight_bytes: int
     packed: bool
     why: str | None
+    bits_a_weight: float = 32.0
 
     def as_json(self) -> dict[str, Any]:
         """The fields of the contract, in its order."""
@@ -77,6 +78,7 @@ def layers(found: Sequence[Any]) -> list[Layer]:
             weight_bytes=int(fact.weight_bytes),
             packed=bool(fact.packed),
             why=fact.why or None,
+            bits_a_weight=round(float(fact.bits_a_weight), 3),
         )
         for fact in found
     ]
