@@ -17,9 +17,12 @@ from bnnc.ir import bit, fixed, move, nn
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.types import F32, U8, Bit, Fix, is_integer
+from bnnc.loops.lower.network import lower
+from bnnc.loops.machine import MACHINES
 from bnnc.passes import pipelines
 from bnnc.passes.fixed_streams import fix_streams, stream_facts
 from bnnc.passes.options import PassOptions
+from bnnc.reference.loop import run_program
 from bnnc.reference.run import run, values
 from tests.cli import bnnc
 from tests.shared import SHARED, needs_shared
@@ -301,6 +304,10 @@ def test_integer_stems_are_within_their_bound(
     bound = float(module.notes[-1].text.split()[-1])
     inputs = seeded(module, 6, 0)
     inputs["x"][0], inputs["x"][1] = 0, 255
+    # What makes the sums of filter 0 largest and smallest, inside the image.
+    tile = np.resize(weights[0] > 0, (1, *weights[0].shape[:1], 3, 3))
+    for place, lit in ((2, tile), (3, ~tile)):
+        inputs["x"][place] = np.tile(np.resize(lit, (3, 3, 3)), (1, 4, 5))[:, :11, :13] * np.uint8(255)
     error = np.abs(run(module, inputs)["y"] - run(plain, inputs)["y"]).max()
     assert error <= bound + 5e-6
     assert bound < 2e-3
@@ -339,6 +346,28 @@ def test_options_reach_every_command(tmp_path: object) -> None:
     passes = bnnc("check", net, *options, "--check", "4", "--each-pass", "--json")
     assert passes.code == 0
     assert passes.json["passes"][-1]["name"] == "streams"
+
+
+@pytest.mark.parametrize(
+    "machine", [m for m in MACHINES if m.name in ("generic-c", "x86-64-v3", "cortex-m4", "icelake")]
+)
+def test_every_machine_computes_the_same(name: str) -> None:
+    """The loops for other machines, interpreted: vectors of any width, or none."""
+    plain = pipelines.optimise(small())
+    module = fix_streams(plain, PassOptions(stream="fixed"))
+    x = seeded(module, 3, 1)
+    lowered = lower(module, next(machine for machine in MACHINES if machine.name == name))
+    (found,) = run_program(lowered.program, [x["x"].astype(np.int8)], 3)
+    (stream,) = [output.value.type.dtype for output in module.outputs]
+    assert isinstance(stream, Fix)
+    assert np.array_equal(np.ldexp(found.astype(np.float64), -stream.fraction), values_of(module, x))
+
+
+def values_of(module: Module, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output as one row of exact numbers."""
+    output = module.outputs[0].value
+    assert isinstance(output.type.dtype, Fix)
+    return np.ldexp(values(module, inputs)[output].astype(np.float64), -output.type.dtype.fraction).reshape(-1)
 
 
 def test_an_optimised_module_takes_no_other_choice() -> None:

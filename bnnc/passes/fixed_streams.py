@@ -377,8 +377,8 @@ class _Rewriting:
     def _stem(self, op: Op, stem: Stem) -> Op | None:
         layer = stem.layer(stem.pixels.moved(self.new))
         self.notes.append(Note("choice", f"{op.loc.name or 'the first layer'}: {stem.text}", op.loc))
-        bound = stem.bound(layer)
-        dtype = format_of(bound, self.seen.get(op))
+        bound = stem.bound
+        dtype = format_of(bound, None)  # its worst case is known and near: it never saturates
         if dtype is None:
             return None
         made = stem.scaled(layer, dtype)

@@ -48,24 +48,31 @@ class Stem:
             return bit.Dense(x, self.weights, loc=op.loc)
         return bit.Conv(x, self.weights, op.strides, op.pads, op.dilations, op.groups, loc=op.loc)
 
-    def bound(self, layer: Op) -> float:
-        """The largest magnitude that the result can have."""
+    @property
+    def alike(self) -> bool:
+        """Whether all places have the same offset."""
+        flat = self.offset.reshape(len(self.scale), -1)
+        return bool((flat == flat[:, :1]).all())
+
+    @property
+    def bound(self) -> float:
+        """The largest magnitude that the result can have, or, where offsets are added later, the scaled sum."""
         low, high = value_range(self.pixels.source.type.dtype)
         rows = self.weights.reshape(len(self.weights), -1).astype(np.float64)
         positive, negative = np.maximum(rows, 0).sum(1), np.minimum(rows, 0).sum(1)
         low, high = min(low, 0), max(high, 0)
         ends = np.stack([positive * high + negative * low, positive * low + negative * high]) * self.scale
         offsets = self.offset.reshape(len(self.scale), -1)
-        return float(max(np.abs(ends[0] + offsets.max(1)).max(), np.abs(ends[1] + offsets.min(1)).max()))
+        results = [ends[0] + offsets.max(1), ends[1] + offsets.min(1), *(() if self.alike else ends)]
+        return float(np.abs(results).max())
 
     def scaled(self, layer: Op, dtype: Fix) -> Op | None:
         """The sums as real numbers in fixed point."""
         flat = self.offset.reshape(len(self.scale), -1)
-        alike = bool((flat == flat[:, :1]).all())
-        base = flat[:, 0] if alike else np.zeros(len(flat))
+        base = flat[:, 0] if self.alike else np.zeros(len(flat))
         lines = Lines(np.zeros((len(flat), 0)), self.scale[:, None], base[:, None])
         total = lines_op(layer, lines, dtype, self.op.loc)
-        if alike or total is None:
+        if self.alike or total is None:
             return total
         border: Op | None = constant(nn.Constant(self.offset.astype(np.float32), loc=self.op.loc))
         if border is None:
