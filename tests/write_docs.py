@@ -11,6 +11,7 @@ import typer
 from bnnc.cli.app import app
 from bnnc.config import Config, settings
 from tests.dsl_reference import language_page
+from tests.network_page import networks_page
 from tests.shared import ROOT
 
 EXITS = (
@@ -114,6 +115,7 @@ PAGES = {
     ROOT / "docs" / "commands.md": commands_page,
     ROOT / "docs" / "settings.md": settings_page,
     ROOT / "docs" / "language.md": language_page,
+    ROOT / "docs" / "networks.md": networks_page,
 }
 
 
