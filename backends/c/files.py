@@ -56,6 +56,24 @@ ALIASES = {
 }
 
 
+_ALONE = """/* A layer keeps the registers, the stack and the name to itself. */
+#if defined(__GNUC__)
+#define BNNC_ALONE __attribute__((noinline))
+#else
+#define BNNC_ALONE
+#endif
+"""
+
+
+_IN_ORDER = """/* Loads stay where they are: moved up together they would need more registers than there are. */
+#if defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
+#define BNNC_IN_ORDER __asm__ volatile("" ::: "memory")
+#else
+#define BNNC_IN_ORDER ((void)0)
+#endif
+"""
+
+
 def header_text(net: Net) -> str:
     """NAME.h."""
     upper = net.upper
@@ -143,7 +161,9 @@ def source_text(net: Net) -> str:
             "#pragma STDC FP_CONTRACT OFF",
             "#endif",
         ]
-    parts += ["", _rom(machine)]
+    parts += ["", _rom(machine), _ALONE]
+    if printed.ordered:
+        parts.append(_IN_ORDER)
     aliases = [ALIASES[e] for e in (I16, F32, I64) if e in printed.elements]
     if aliases:
         parts.append("/* Numbers that lie in the caller's array of words. */")

@@ -10,7 +10,7 @@ import numpy as np
 
 from bnnc.backends.c.expressions import ExpressionPrinter, word_type
 from bnnc.backends.c.names import RESERVED, Locals, comment_text
-from bnnc.backends.c.ranges import Ranges
+from bnnc.backends.c.ranges import Interval, Ranges
 from bnnc.diagnostics import error
 from bnnc.loops.ir import (
     F32,
@@ -26,6 +26,7 @@ from bnnc.loops.ir import (
     For,
     Function,
     If,
+    Load,
     Pointer,
     Program,
     Scalar,
@@ -44,6 +45,8 @@ from bnnc.loops.verify import verify_program
 ELEMENTS: dict[Scalar, str] = {I8: "uint8_t", I16: "bnnc_u16", I32: "uint32_t", I64: "bnnc_u64", F32: "bnnc_f32"}
 PLAIN: dict[Scalar, str] = {I8: "uint8_t", I16: "uint16_t", I32: "uint32_t", I64: "uint64_t", F32: "float"}
 _COLUMNS = 118
+MANY_LOADS = 8
+"""From so many loads in a row of statements on, compilers are told not to move them up."""
 
 
 @dataclass
@@ -58,6 +61,7 @@ class Printed:
     elements: set[Scalar] = field(default_factory=set)
     table_names: list[tuple[str, Buffer]] = field(default_factory=list)
     stack_bytes: int = 0
+    ordered: bool = False
 
 
 def print_program(
@@ -85,17 +89,36 @@ def print_program(
         tables.append(_table(symbols[buffer], buffer, about, narrow, rom and buffer not in shared, index_bits))
         printed.table_names.append((symbols[buffer], buffer))
     printed.tables = "\n".join(tables)
+    given = _given(program)
     functions: list[str] = []
     frames: dict[Function, int] = {}
     for function in program.functions:
-        printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared)
+        printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared, given)
         functions.append(printer.function(function, origin(function)))
         frames[function] = printer.frame + max((frames[c.function] for c in _calls(function)), default=0)
     printed.functions = "\n".join(functions)
-    printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared)
+    printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared, given)
     printed.body = printer.run(program, casts)
     printed.stack_bytes = printer.frame + max(frames.values(), default=0)
     return printed
+
+
+def _given(program: Program) -> dict[Variable, Interval]:
+    """What callers pass: an interval for every parameter that is a number. Callers come after what they call."""
+    given: dict[Variable, Interval] = {s.variable: (0, 0) for s in program.entry.body if isinstance(s, For)}
+    for function in (program.entry, *reversed(program.functions)):
+        ranges = Ranges(function, given)
+        if function is program.entry:
+            for variable, interval in given.items():
+                ranges.fix(variable, interval)
+        for call in _calls(function):
+            for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
+                if isinstance(parameter, Variable) and not parameter.of.element.is_float:
+                    assert not isinstance(argument, Pointer)
+                    lo, hi = ranges.of(argument)
+                    before = given.get(parameter, (lo, hi))
+                    given[parameter] = min(lo, before[0]), max(hi, before[1])
+    return given
 
 
 def _symbols(program: Program, prefix: str) -> dict[object, str]:
@@ -159,8 +182,15 @@ def _float(value: np.float32) -> str:
 
 class _FunctionPrinter(ExpressionPrinter):
     def __init__(
-        self, printed: Printed, symbols: dict[object, str], index_bits: int, rom: bool, shared: set[Buffer]
+        self,
+        printed: Printed,
+        symbols: dict[object, str],
+        index_bits: int,
+        rom: bool,
+        shared: set[Buffer],
+        given: Mapping[Variable, Interval],
     ) -> None:
+        self._given = given
         self._printed, self._symbols, self._shared = printed, symbols, shared
         self._buffers: dict[Buffer, str] = {}
         self._lines: list[str] = []
@@ -193,7 +223,7 @@ class _FunctionPrinter(ExpressionPrinter):
         self._statements(_pruned(function.body))
         self._finish()
         about = "; ".join(t for t in (origin, comment_text(function.comment)) if t)
-        head = f"static void {self._symbols[function]}({', '.join(parameters) or 'void'}) {{"
+        head = f"static BNNC_ALONE void {self._symbols[function]}({', '.join(parameters) or 'void'}) {{"
         return "\n".join([*([f"/* {about} */"] if about else []), *_wrapped(head, 0), *self._lines, "}", ""])
 
     def run(self, program: Program, casts: Mapping[Buffer, str]) -> list[str]:
@@ -214,7 +244,7 @@ class _FunctionPrinter(ExpressionPrinter):
 
     def _start(self, function: Function) -> None:
         index_bits, index_type, rom, shared = self._settings
-        super().__init__(Ranges(function), index_bits, index_type, rom, shared, self._name_of)
+        super().__init__(Ranges(function, self._given), index_bits, index_type, rom, shared, self._name_of)
         # Every local once, saved registers, and a call's: more than compilers take at -O1 and above.
         numbers = {s.variable for s in statements_of(function.body) if isinstance(s, Assign | For)}
         self.frame = 64 + 4 * len(function.parameters) + sum(max(4, v.of.element.bytes) for v in numbers)
@@ -240,7 +270,12 @@ class _FunctionPrinter(ExpressionPrinter):
         self._line("}")
 
     def _statements(self, body: tuple[Statement, ...]) -> None:
-        for statement in body:
+        loads = [isinstance(s, Assign) and any(isinstance(n, Load) for n in nodes_of(s.value)) for s in body]
+        ordered = sum(loads) >= MANY_LOADS
+        for number, statement in enumerate(body):
+            if ordered and loads[number] and number and not loads[number - 1]:
+                self._line("BNNC_IN_ORDER;")
+                self._printed.ordered = True
             match statement:
                 case Assign(variable, value):
                     self._assign(variable, value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bnnc.loops.ir import (
     Assign,
     Binary,
@@ -29,12 +31,39 @@ def full(bits: int) -> Interval:
 class Ranges:
     """Intervals of a function's integer expressions, taken as signed numbers; wrapping counts as "anything"."""
 
-    def __init__(self, function: Function) -> None:
-        self._known: dict[Variable, Interval] = {}
+    def __init__(self, function: Function, given: Mapping[Variable, Interval] | None = None) -> None:
+        """given: intervals of parameters, where all callers are known."""
+        self._known: dict[Variable, Interval] = dict(given or {})
+        self._wide: set[Variable] = set()
+        # What a round assigns must lie in what it assumed; a variable that keeps growing may be anything.
+        for number in range(8):
+            assumed = dict(self._known)
+            self._round(function)
+            grown = {v for v in self._known if v.mutable and v in assumed and assumed[v] != self._known[v]}
+            if assumed == self._known:
+                break
+            if number >= 3:
+                self._wide |= grown
+        else:
+            self._wide |= {v for v in self._known if v.mutable}
+            self._known = dict(given or {})
+            self._round(function)
+
+    def _round(self, function: Function) -> None:
+        """One pass over all statements."""
         for statement in statements_of(function.body):
-            if isinstance(statement, Assign) and not statement.variable.mutable:
-                if not statement.value.type.element.is_float and statement.value.type.lanes == 1:
-                    self._known[statement.variable] = self.of(statement.value)
+            if isinstance(statement, Assign):
+                variable = statement.variable
+                if variable.of.element.is_float or variable.of.lanes != 1:
+                    continue
+                if not variable.mutable:
+                    self._known[variable] = self.of(statement.value)
+                elif variable in self._wide:
+                    self._known[variable] = full(variable.of.element.bits)
+                else:
+                    lo, hi = self.of(statement.value)
+                    before = self._known.get(variable, (lo, hi))
+                    self._known[variable] = min(lo, before[0]), max(hi, before[1])
             elif isinstance(statement, For):
                 first, last = self.of(statement.start)[0], self.of(statement.stop)[1] - 1
                 self._known[statement.variable] = (first, max(first, last))
@@ -57,8 +86,8 @@ class Ranges:
                 return full(bits)
             case Compare():
                 return 0, 1
-            case Select(_, yes, no):
-                (a, b), (c, d) = self.of(yes), self.of(no)
+            case Select(condition, yes, no):
+                (a, b), (c, d) = self._where(condition, True, yes), self._where(condition, False, no)
                 return min(a, c), max(b, d)
             case Unary("popcount", value) | Unary("count_trailing_zeros", value):
                 return 0, value.type.element.bits
@@ -67,6 +96,21 @@ class Ranges:
             case Binary(operator, left, right):
                 return self._binary(operator, self.of(left), self.of(right), bits)
         return full(bits)
+
+    def _where(self, condition: Expression, holds: bool, value: Expression) -> Interval:
+        """The interval of a value where `variable < constant` holds, or does not."""
+        if not (isinstance(condition, Compare) and condition.operator == "lt"):
+            return self.of(value)
+        left, right = condition.left, condition.right
+        if not (isinstance(left, Variable) and isinstance(right, Constant)) or left not in self._known:
+            return self.of(value)
+        before = self._known[left]
+        edge = int(right.value)
+        now = (before[0], min(before[1], edge - 1)) if holds else (max(before[0], edge), before[1])
+        self._known[left] = now if now[0] <= now[1] else before
+        found = self.of(value)
+        self._known[left] = before
+        return found
 
     def _converted(self, kind: str, value: Expression, bits: int) -> Interval:
         lo, hi = self.of(value)

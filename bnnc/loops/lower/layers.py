@@ -8,6 +8,7 @@ from bnnc.ir import bit, nn
 from bnnc.ir.codebook import codebook_of
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, Int, Trit
+from bnnc.loops.kernels.bitslice import fits, row_conv, scratch_length
 from bnnc.loops.kernels.codebook import expand_codebook
 from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
 from bnnc.loops.kernels.lanes import lane_conv
@@ -15,7 +16,7 @@ from bnnc.loops.kernels.popcount import popcount_conv, weight_words
 from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_shape, packed, plane_weights
 from bnnc.loops.lower.network import Network, window_pads
-from bnnc.loops.lower.places import Place
+from bnnc.loops.lower.places import Place, Storage
 
 EXPANDING_CODE = 1024  # about the bytes of the code that expands a codebook, besides a few for each tap of a pattern
 
@@ -70,6 +71,9 @@ def _integer_layer(
 ) -> None:
     result, layout, epilogue = _ending(network, op)
     name = _name(network, op, window)
+    if network.machine.rows and _by_rows(network, op, x, weights, window, groups):
+        _row_layer(network, op, x, weights, window, pad_value)
+        return
     if _by_popcount(x, weights):
         image = _packed_image(network, x, window)
         places = [network.as_layout(x, image)]
@@ -86,6 +90,29 @@ def _integer_layer(
             name, numbers, weights, window, epilogue, network.machine, groups=groups, pad_value=pad_value, loc=op.loc
         )
     network.places[result] = network.emit(function, places, layout, result)
+
+
+def _by_rows(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int) -> bool:
+    """Whether rows of weights are added, 32 outputs a word: bits to bits, with enough outputs to fill the words."""
+    step = network.steps.get(op)
+    if step is None or not isinstance(step.dtype, Bit) or not isinstance(x.type.dtype, Bit) or len(weights) < 8:
+        return False
+    return fits(_packed_image(network, x, window), weights, window, groups, step.thresholds.shape[1])
+
+
+def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
+    result, layout, epilogue = _ending(network, op)
+    image = _packed_image(network, x, window)
+    assert isinstance(layout, Packed)
+    assert isinstance(epilogue, StepToPlanes)
+    meaning = _halo_meaning(image)
+    function = row_conv(
+        _name(network, op, window), image, weights, window, layout, epilogue.thresholds, epilogue.values,
+        pad_value=pad_value, halo_value=-1 if meaning is None else meaning, loc=op.loc,
+    )  # fmt: skip
+    lists = elements(Int(-(2**15), 2**15 - 1), (scratch_length(image, window),))
+    scratch = Place(lists, Storage(f"{function.name}_scratch", lists.length * 2))
+    network.places[result] = network.emit(function, (network.as_layout(x, image), scratch), layout, result)
 
 
 def _expanded(

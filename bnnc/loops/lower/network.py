@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from bnnc.ir.rewrite import rebuild
 from bnnc.ir.types import Code, Fix, Int, is_integer, value_range
 from bnnc.loops import ir as loop
 from bnnc.loops.builder import Builder, at
-from bnnc.loops.ir import Buffer, Function, Program
+from bnnc.loops.ir import Buffer, Call, Function, Program, statements_of
 from bnnc.loops.kernels.copies import copy_in, copy_out
 from bnnc.loops.kernels.elementwise import CONSTANTS, ELEMENTWISE, elementwise, tree
 from bnnc.loops.kernels.halo import fill_halo
@@ -314,7 +314,7 @@ class Network:
         entry = b.function()
         inputs = tuple(parameters[buffer.name] for buffer in self._inputs)
         outputs = tuple(parameters[buffer.name] for buffer in self._outputs)
-        functions = tuple(dict.fromkeys(same.values()))
+        functions = tuple(with_callees(dict.fromkeys(same.values())))
         program = Program(identifier(self.module.name), functions, entry, inputs, outputs, arena_bytes)
         facts = tuple(CallFact(same[call.function].name, call.op, call.op.loc) for call in self.calls)
         return Lowered(program, facts)
@@ -342,6 +342,16 @@ def _no_kernel(op: Op) -> BnncError:
         notes=(f"its result is {op.type}",),
         helps=("bnnc run MODEL --on reference",),
     )
+
+
+def with_callees(functions: Iterable[Function]) -> dict[Function, None]:
+    """The functions in order, each after those that it calls."""
+    found: dict[Function, None] = {}
+    for function in functions:
+        called = (s.function for s in statements_of(function.body) if isinstance(s, Call))
+        found.update(with_callees(called))
+        found[function] = None
+    return found
 
 
 def _view(offset: int, layout: Layout, alignment: int) -> Buffer:
