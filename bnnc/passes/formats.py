@@ -13,7 +13,6 @@ from bnnc.ir.op import Op
 from bnnc.ir.types import DType, Fix, is_integer, stored_range
 from bnnc.passes.lines import Lines
 from bnnc.passes.ranges import Span
-from bnnc.reference.nn import ELEMENTWISE
 
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 ROOM = 2.0**62  # sums stay below this, so that rounding has room
@@ -178,6 +177,3 @@ def _exactly(function: str, x: np.ndarray) -> np.ndarray:
             case "reciprocal":
                 return np.asarray(1 / x)
         return np.asarray({"tanh": np.tanh, "exp": np.exp, "log": np.log, "sqrt": np.sqrt}[function](x))
-
-
-__all__ = ["ELEMENTWISE", "constant", "conv_weights", "half", "lines_op", "step_thresholds", "table_op"]

@@ -39,21 +39,26 @@ MEANING: tuple[Pass, ...] = (
     Pass("hints", "say of layers that are float by mistake what would make them binary", add_hints),
 )
 
+TIDYING: tuple[Pass, ...] = (
+    Pass("permutations", "permutations of channels join the weights around them", fold_permutations),
+    Pass("channels", "channels that never change, or that nobody reads, go away", drop_constant_channels),
+    Pass("duplicates", "equal ops are computed once", merge_duplicates),
+)
+
 LOWERING: tuple[Pass, ...] = (
     Pass("pool-integers", "max pools move before monotone maps", pool_integers_first),
     Pass("tabulate", "evaluate every region on every integer: steps and integer ops", tabulate_regions),
     Pass("padding", "padding joins its convolution", join_padding),
     Pass("flatten", "one-channel images are flattened before their bits are made", flatten_first),
     Pass("pool-bits", "max pools move behind steps: OR and AND of bits", pool_bits_last),
-    Pass("permutations", "permutations of channels join the weights around them", fold_permutations),
-    Pass("channels", "channels that never change, or that nobody reads, go away", drop_constant_channels),
-    Pass("duplicates", "equal ops are computed once", merge_duplicates),
+    *TIDYING,
 )
 
 # What is left to do for a module that is at the «bit» level already, such as a net in the .bnn language.
-WRITTEN: tuple[Pass, ...] = (Pass("islands", "float arithmetic before a step joins its table", fold_islands),)
+ISLANDS = Pass("islands", "float arithmetic before a step joins its table", fold_islands)
+WRITTEN: tuple[Pass, ...] = (ISLANDS, *TIDYING)
 
-PASSES: tuple[Pass, ...] = MEANING + LOWERING + WRITTEN
+PASSES: tuple[Pass, ...] = (*MEANING, *LOWERING, ISLANDS)
 
 EXACT = PassOptions()
 
