@@ -133,7 +133,11 @@ def _words(encoder: Any) -> str:
     return f"{count or ''}{' ' if count else ''}{type(encoder).__name__.lower()}"
 
 
-def measured(row: Row, given: argparse.Namespace) -> Result:
+Baselines = dict[tuple[Any, ...], Float]
+"""By data, split, encoders and widths: rows that differ in the rule share one."""
+
+
+def measured(row: Row, given: argparse.Namespace, baselines: Baselines) -> Result:
     """Train a row with all its seeds."""
     plan = api.load_plan(ROOT / "examples" / row.net)
     epochs = given.epochs or plan.settings.epochs
@@ -149,7 +153,10 @@ def measured(row: Row, given: argparse.Namespace) -> Result:
     majority = majority_accuracy(pair.train, pair.test) if pair.train.dtype == Bit() else None
     baseline = None
     if given.float_epochs and installed():
-        baseline = straight_through(*encoded(plan, pair, 1), plan.widths, given.float_epochs, 1)
+        key = (row.data, row.own_split, plan.encoders, plan.widths)
+        if key not in baselines:
+            baselines[key] = straight_through(*encoded(plan, pair, 1), plan.widths, given.float_epochs, 1)
+        baseline = baselines[key]
         _say(given, f"{row.key}, float: {100 * baseline.test:.2f}")
     return Result(row, described(plan), epochs, tuple(train), tuple(test), statistics.median(times), majority, baseline)
 
@@ -210,7 +217,8 @@ def main() -> int:
     rows = chosen(given.rows)
     if given.float_epochs and not installed():
         print("PyTorch is not installed: the float baseline is not trained (pip install torch)", file=sys.stderr)
-    results = [measured(row, given) for row in rows]
+    baselines: Baselines = {}
+    results = [measured(row, given, baselines) for row in rows]
     if given.json:
         machine = native_machine().cpu
         print(json.dumps({"machine": machine, "rows": [result.document for result in results]}, indent=1))
