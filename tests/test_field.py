@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,6 +12,7 @@ import pytest
 
 from benchmarks.field import generated
 from benchmarks.field_networks import FIELD
+from bnnc import api
 from bnnc.backends.llvm import Backend
 from bnnc.ir import bit, move, nn
 from bnnc.ir.location import Location
@@ -19,6 +22,8 @@ from bnnc.ir.types import F32, Bit, Int
 from bnnc.passes import pipelines
 from bnnc.passes.report import layers
 from bnnc.reference.run import run
+from tests.shared import ROOT
+from tests.strategies import random_inputs
 
 ONES2, PAD2 = (1, 1), (1, 1, 1, 1)
 
@@ -182,3 +187,27 @@ def test_networks_of_the_field(paper: str, make: Callable[[], onnx.ModelProto], 
     assert row.fault == ""
     assert row.packed > 0
     assert row.equal == row.inputs == 4
+
+
+NETWORKS = sorted((ROOT / "examples" / "networks").glob("*.bnn"))
+
+
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_networks_of_the_field_as_source(path: Path) -> None:
+    module = api.load(path)
+    bits = api.optimise(module)
+    found = layers(bits)
+    assert any(fact.packed for fact in found)
+    # In a net as source, layers are float only where it says so.
+    source = path.read_text(encoding="utf-8")
+    named = [fact.name for fact in found if not fact.packed]
+    assert all(re.search(rf"\b{name}: [^-]*weights=f32", source) for name in named), named
+    inputs = random_inputs(module, 0, 3)
+    expected = run(module, inputs)
+    for target in (run(bits, inputs), Backend().load(bits, Backend.Options())(inputs)):
+        for name, array in expected.items():
+            assert np.array_equal(target[name], array)
+
+
+def test_every_network_has_its_source() -> None:
+    assert len(NETWORKS) >= 18
