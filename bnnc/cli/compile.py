@@ -213,14 +213,15 @@ def _table(facts: Facts, console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in ("layer", "op", "output"):
         table.add_column(heading)
-    for heading in ("bit-ops", "weights"):
+    for heading in ("bit-ops", "weights", "bits/weight"):
         table.add_column(heading, justify="right")
     table.add_column("left float because")
     for layer in facts.layers:
         why = "" if layer.packed else layer.why or "float"
-        table.add_row(layer.name, layer.op, layer.output, amount(layer.bit_macs), size(layer.weight_bytes), why)
+        cells = (amount(layer.bit_macs), size(layer.weight_bytes), f"{layer.bits_a_weight:.3g}")
+        table.add_row(layer.name, layer.op, layer.output, *cells, why)
     total = sum(layer.bit_macs for layer in facts.layers if layer.packed)
     table.add_section()
-    table.add_row("total", "", "", amount(total), size(facts.memory["weight_bytes"]), "")
+    table.add_row("total", "", "", amount(total), size(facts.memory["weight_bytes"]), "", "")
     console.say()
     console.people.print(table)
