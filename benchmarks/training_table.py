@@ -222,7 +222,10 @@ def main() -> int:
     given = parser.parse_args()
     rows = chosen(given.rows)
     if given.float_epochs and not installed():
-        print("PyTorch is not installed: the float baseline is not trained (pip install torch)", file=sys.stderr)
+        print(
+            "PyTorch is not installed: the float baseline is not trained; pip install -e '.[bench]' brings it",
+            file=sys.stderr,
+        )
     baselines: Baselines = {}
     results = [measured(row, given, baselines) for row in rows]
     if given.json:

@@ -15,8 +15,9 @@ from benchmarks.training_table import ROWS, Row
 from bnnc import api
 from bnnc.data.registry import both
 from bnnc.train import rules
+from bnnc.train.samples import packed
 from tests.shared import ROOT, SHARED, needs_shared
-from tests.training import random_samples
+from tests.training import prototypes
 
 EXAMPLES = ROOT / "examples"
 NETS = sorted(path for name in ("mnist", "fashion", "prototypes") for path in (EXAMPLES / name).glob("*.bnn"))
@@ -85,9 +86,10 @@ def table(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(not straight_through.installed(), reason="PyTorch is not installed")
 def test_the_float_baseline_learns_what_it_is_shown() -> None:
-    samples = random_samples(300, 101, 3)
-    found = straight_through.straight_through(samples, samples, (35, 35), 30, 1)
-    assert found.test > 0.9
+    pair = prototypes()
+    train, test = (packed(*part.load()) for part in (pair.train, pair.test))
+    found = straight_through.straight_through(train, test, (35, 35), 20, 1)
+    assert found.test > 0.9, found
 
 
 def test_the_recorded_baseline_is_marked_so() -> None:
