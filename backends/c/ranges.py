@@ -35,19 +35,21 @@ class Ranges:
         """given: intervals of parameters, where all callers are known."""
         self._known: dict[Variable, Interval] = dict(given or {})
         self._wide: set[Variable] = set()
-        # What a round assigns must lie in what it assumed; a variable that keeps growing may be anything.
+        # What a round assigns must lie in what it assumed. What keeps growing is tried with room to grow, and in the
+        # end may be anything.
         for number in range(8):
             assumed = dict(self._known)
             self._round(function)
-            grown = {v for v in self._known if v.mutable and v in assumed and assumed[v] != self._known[v]}
             if assumed == self._known:
-                break
-            if number >= 3:
-                self._wide |= grown
-        else:
-            self._wide |= {v for v in self._known if v.mutable}
-            self._known = dict(given or {})
-            self._round(function)
+                return
+            for variable, (lo, hi) in self._known.items():
+                if variable.mutable and number and assumed.get(variable) != (lo, hi):
+                    room = max(-lo, hi, 1) * 16
+                    widest = full(variable.of.element.bits)
+                    self._known[variable] = max(widest[0], -room if lo < 0 else 0), min(widest[1], room)
+        self._wide = {variable for variable in self._known if variable.mutable}
+        self._known = dict(given or {})
+        self._round(function)
 
     def _round(self, function: Function) -> None:
         """One pass over all statements."""

@@ -384,7 +384,7 @@ class _Rows:
         window, image = self.window, self.image
         b = Builder(f"{self.name}_word", "adds rows for 32 outputs of one pixel", self.loc)
         lists = b.parameter("lists", I16, self.lists.length)
-        rows = b.parameter("w", I32, self.weights.length)
+        rows = b.parameter("w", I32, self.weights.length - self.groups + 1)
         start = b.parameter("start", I32, self.offsets.planes)
         y = b.parameter("y", I32, 1, access="write")
         number, more, invert = (b.scalar(name, I32) for name in ("number", "more", "invert"))

@@ -12,6 +12,7 @@ from bnnc.loops.kernels.bitslice import fits, row_conv, scratch_length
 from bnnc.loops.kernels.codebook import expand_codebook
 from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
 from bnnc.loops.kernels.lanes import lane_conv
+from bnnc.loops.kernels.mcu_pixels import pixel_conv, pixels_fit, pixels_scratch
 from bnnc.loops.kernels.popcount import popcount_conv, weight_words
 from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_shape, packed, plane_weights
@@ -74,6 +75,9 @@ def _integer_layer(
     if network.machine.rows and _by_rows(network, op, x, weights, window, groups):
         _row_layer(network, op, x, weights, window, pad_value)
         return
+    if network.machine.rows and _on_pixels(network, op, x, weights, window, groups, pad_value):
+        _pixel_layer(network, op, x, weights, window)
+        return
     if _by_popcount(x, weights):
         image = _packed_image(network, x, window)
         places = [network.as_layout(x, image)]
@@ -98,6 +102,35 @@ def _by_rows(network: Network, op: Op, x: Op, weights: np.ndarray, window: Windo
     if step is None or not isinstance(step.dtype, Bit) or not isinstance(x.type.dtype, Bit) or len(weights) < 8:
         return False
     return fits(_packed_image(network, x, window), weights, window, groups, step.thresholds.shape[1])
+
+
+def _on_pixels(
+    network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int, pad_value: int
+) -> bool:
+    """Whether it is a first layer, from 8-bit pixels in the user's array to bits."""
+    step, source = network.steps.get(op), network.users_array(x)
+    if step is None or source is None or not isinstance(step.dtype, Bit):
+        return False
+    if pad_value and any(window.pads):
+        return False
+    return pixels_fit(x.type.shape, weights, window, groups, step.thresholds.shape[1])
+
+
+def _pixel_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window) -> None:
+    result, layout, epilogue = _ending(network, op)
+    assert isinstance(layout, Packed)
+    assert isinstance(epilogue, StepToPlanes)
+    source = network.users_array(x)
+    assert source is not None
+    place, steps = source
+    pairs = 8 if network.machine.fma else 4  # of registers to spare
+    function = pixel_conv(
+        _name(network, op, window), x.type.shape, steps, weights, window, layout, epilogue.thresholds,
+        epilogue.values, most_pairs=pairs, loc=op.loc,
+    )  # fmt: skip
+    words = elements(Int(-(2**31), 2**31 - 1), (pixels_scratch(x.type.shape, weights, window, pairs),))
+    scratch = Place(words, Storage(f"{function.name}_scratch", words.length * 4))
+    network.places[result] = network.emit(function, (place, scratch), layout, result)
 
 
 def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:

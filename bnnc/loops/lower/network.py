@@ -14,14 +14,14 @@ from bnnc.ir.location import Location
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild
-from bnnc.ir.types import Code, Fix, Int, is_integer, value_range
+from bnnc.ir.types import Bit, Code, Fix, Int, Trit, is_integer, value_range
 from bnnc.loops import ir as loop
 from bnnc.loops.builder import Builder, at
 from bnnc.loops.ir import Buffer, Call, Function, Program, statements_of
 from bnnc.loops.kernels.copies import copy_in, copy_out
-from bnnc.loops.kernels.elementwise import CONSTANTS, ELEMENTWISE, elementwise, tree
+from bnnc.loops.kernels.elementwise import CONSTANTS, ELEMENTWISE, can_stand_beside, elementwise, tree
 from bnnc.loops.kernels.halo import fill_halo
-from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape, natural
+from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape, natural, packed
 from bnnc.loops.lower.fusion import flattened, fused_steps, inlined
 from bnnc.loops.lower.places import Place, Storage
 from bnnc.loops.lower.preparation import prepared
@@ -71,6 +71,12 @@ class _Call:
     write: Place
     op: Op
     once: bool = False
+    beside: Place | None = None
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Its arguments, in order."""
+        return (*self.reads, self.write, *([] if self.beside is None else [self.beside]))
 
 
 def lower(module: Module, machine: Machine) -> Lowered:
@@ -130,12 +136,32 @@ class Network:
             if isinstance(op, Input):
                 self._read_input(op)
             elif isinstance(op, ELEMENTWISE):
-                self.elementwise(op)
+                if op not in self.places:  # a step may have been written beside its stream
+                    self.elementwise(op)
             elif not any(family(self, op) for family in families):
                 raise _no_kernel(op)
         for position, output in enumerate(self.module.outputs):
             self._write_output(output.value, self._outputs[position], output.name)
+        self._drop_unread()
         return self._assemble()
+
+    def _drop_unread(self) -> None:
+        """Without calls whose result nothing reads: copies of inputs that a kernel took from the user's array."""
+        kept: list[_Call] = []
+        read: set[Storage] = set()
+        for call in reversed(self.calls):
+            needed = call.beside is not None or call.write.storage in read
+            if call.write.storage.buffer is not None or needed:
+                kept.append(call)
+                read.update(place.storage for place in call.reads)
+        if len(kept) < len(self.calls):
+            for call in self.calls:
+                for place in call.places:
+                    place.storage.first = place.storage.last = None
+            self.calls = kept[::-1]
+            for number, call in enumerate(self.calls):
+                for place in call.places:
+                    place.storage.touch(number)
 
     def _only_flattens(self, op: Op) -> bool:
         """A reshape that only dense layers read, which take the image itself."""
@@ -228,6 +254,23 @@ class Network:
         """The value of op as elements without a halo."""
         return self.as_layout(op, elements(op.type.dtype, op.type.shape))
 
+    def users_array(self, op: Op) -> tuple[Place, tuple[int, int, int]] | None:
+        """Where 8-bit pixels [C, H, W] lie in the user's array: the array, and its steps along C, H and W.
+
+        None for anything but such an input, or one with its channels last that was only turned round.
+        """
+        source, perm = (op.x, op.perm) if isinstance(op, move.Transpose) else (op, (0, 1, 2))
+        if not isinstance(source, Input) or not isinstance(source.dtype, Int) or len(source.shape) != 3:
+            return None
+        lo, hi = value_range(source.dtype)
+        if lo < 0 or hi > 255:
+            return None
+        buffer = self._inputs[self.module.inputs.index(source)]
+        strides = (source.shape[1] * source.shape[2], source.shape[2], 1)
+        layout = Elements(1, 1, buffer.length, buffer.element)
+        steps = (strides[perm[0]], strides[perm[1]], strides[perm[2]])
+        return Place(layout, Storage(buffer.name, buffer.bytes, buffer)), steps
+
     # --------------------------------------------------------------------------------------------------- calls
     def elementwise(self, op: Op) -> None:
         """One kernel for op and everything inlined into it."""
@@ -238,8 +281,38 @@ class Network:
                     leaves[x] = self.place(x).layout
         layout = natural(op.type.dtype, op.type.shape, self.halo(op))
         name = self.name(op.opcode.split(".")[-1], op.loc.name)
-        function = elementwise(name, op.loc, op, leaves, layout, self.machine.lanes)
-        self.places[op] = self.emit(function, [self.place(x) for x in leaves], layout, op)
+        step = self._step_beside(op)
+        if step is None:
+            function = elementwise(name, op.loc, op, leaves, layout, self.machine.lanes)
+            self.places[op] = self.emit(function, [self.place(x) for x in leaves], layout, op)
+            return
+        bits = packed(step.dtype, step.type.shape, self.halo(step))
+        function = elementwise(name, op.loc, op, leaves, layout, self.machine.lanes, (step, bits))
+        beside = Place(bits, Storage(f"{name}_bits", bits.length * bits.element.bytes))
+        if not bits.halo.empty:
+            self._call(fill_halo(self.name("halo", step.loc.name), step.loc, bits), (), beside, step)
+        self.places[op] = self.emit(function, [self.place(x) for x in leaves], layout, op, beside)
+        self.places[step] = beside
+
+    def _step_beside(self, op: Op) -> bit.Step | None:
+        """The first step that reads a stream which others read too: its bits are written with the stream."""
+        readers = dict.fromkeys(self.users[op])
+        if len(readers) < 2 or not isinstance(natural(op.type.dtype, op.type.shape), Elements):
+            return None
+        for reader in readers:
+            last = reader
+            while last in self.inside and len(dict.fromkeys(self.users[last])) == 1:
+                last = self.users[last][0]
+            if (
+                isinstance(last, bit.Step)
+                and isinstance(last.dtype, Bit | Trit | Code)
+                and last not in self.inside
+                and last.type.shape == op.type.shape
+                and can_stand_beside(last, self.machine.lanes)
+                and self._stored_below(last) == {op}
+            ):
+                return last
+        return None
 
     def _stored_below(self, root: Op) -> set[Op]:
         """The operands of root's tree that lie in memory."""
@@ -262,14 +335,19 @@ class Network:
         self._names[stem] = count + 1
         return f"{stem}_{count}" if count else stem
 
-    def emit(self, function: Function, reads: Sequence[Place], layout: Layout, op: Op) -> Place:
-        """Call `function` on the places it reads and a new one that it writes; its halo is filled first."""
+    def emit(
+        self, function: Function, reads: Sequence[Place], layout: Layout, op: Op, beside: Place | None = None
+    ) -> Place:
+        """Call `function` on the places it reads and a new one that it writes; its halo is filled first.
+
+        `beside`: a second one that it writes.
+        """
         storage = Storage(function.name, layout.length * layout.element.bytes)
         place = Place(layout, storage)
         if not layout.halo.empty:
             filling = fill_halo(self.name("halo", op.loc.name), op.loc, layout)
             self._call(filling, (), place, op)
-        self._call(function, tuple(reads), place, op)
+        self._call(function, tuple(reads), place, op, beside=beside)
         return place
 
     def emit_once(self, function: Function, layout: Layout, op: Op) -> Place:
@@ -278,11 +356,19 @@ class Network:
         self._call(function, (), place, op, once=True)
         return place
 
-    def _call(self, function: Function, reads: tuple[Place, ...], write: Place, op: Op, once: bool = False) -> None:
-        number = len(self.calls)
-        for place in (*reads, write):
-            place.storage.touch(number)
-        self.calls.append(_Call(function, reads, write, op, once))
+    def _call(
+        self,
+        function: Function,
+        reads: tuple[Place, ...],
+        write: Place,
+        op: Op,
+        once: bool = False,
+        beside: Place | None = None,
+    ) -> None:
+        call = _Call(function, reads, write, op, once, beside)
+        for place in call.places:
+            place.storage.touch(len(self.calls))
+        self.calls.append(call)
 
     # ------------------------------------------------------------------------------------------------ assembly
     def _assemble(self) -> Lowered:
@@ -297,7 +383,7 @@ class Network:
         with b.loop(n, "sample") as sample:
             for call in self.calls:
                 arguments = []
-                for place in (*call.reads, call.write):
+                for place in call.places:
                     storage = place.storage
                     if storage.buffer is None:
                         arguments.append(at(_view(arena[storage], place.layout, self.machine.alignment)))
@@ -322,7 +408,7 @@ class Network:
     def _arena(self) -> tuple[dict[Storage, int], int]:
         storages: dict[Storage, None] = {}
         for call in self.calls:
-            for place in (*call.reads, call.write):
+            for place in call.places:
                 if place.storage.buffer is None:
                     storages[place.storage] = None
         last = len(self.calls)

@@ -1,0 +1,126 @@
+"""Kernels for processors without a popcount: rows of bits added, and pixels looked up, as the interpreter runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from bnnc.ir import bit, move
+from bnnc.ir.module import Input, Module, Output
+from bnnc.ir.op import Op
+from bnnc.ir.types import Bit, Int
+from bnnc.loops.ir import NUMPY
+from bnnc.loops.lower.network import Lowered, lower
+from bnnc.loops.machine import CONTROLLERS
+from bnnc.reference.loop import run_program
+from bnnc.reference.run import run
+
+M0, M4 = (next(m for m in CONTROLLERS if m.name == name) for name in ("cortex-m0", "cortex-m4"))
+
+
+def steps(rng: np.random.Generator, outputs: int, spread: int) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds, and values that rise, fall or stay."""
+    thresholds = rng.integers(-spread, spread + 1, (outputs, 1)).astype(np.int32)
+    values = np.array([[-1, 1], [1, -1], [1, 1], [-1, -1]], np.int32)[rng.choice(4, outputs, p=[0.6, 0.2, 0.1, 0.1])]
+    return thresholds, values
+
+
+def agree(module: Module, lowered: Lowered, arrays: np.ndarray) -> None:
+    """The interpreter finds the reference's bits."""
+    expected = run(module, {"x": arrays})["y"]
+    element = NUMPY[lowered.program.inputs[0].element]
+    given = arrays.astype(np.int64).astype(np.uint8).view(np.int8) if element == np.int8 else arrays.astype(element)
+    found = run_program(lowered.program, [np.ascontiguousarray(given)], len(arrays))[0]
+    assert np.array_equal(np.asarray(found).reshape(expected.shape), expected)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    channels=st.sampled_from([(1, 9), (5, 33), (32, 32), (40, 64), (70, 8)]),
+    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    pad_value=st.sampled_from([-1, 0, 1]),
+    density=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
+    seed=st.integers(0, 2**31),
+)
+def test_rows_of_any_shape_padding_and_density(
+    channels: tuple[int, int],
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    pad_value: int,
+    density: float,
+    seed: int,
+) -> None:
+    for axis in (0, 1):
+        assume(size[axis] + pads[axis] + pads[axis + 2] >= kernel[axis])
+    rng = np.random.default_rng(seed)
+    inputs, outputs = channels
+    weights = rng.choice([-1, 1], (outputs, inputs, *kernel)).astype(np.int8)
+    x = Input("x", Bit(), (inputs, *size))
+    conv = bit.Conv(x, weights, stride, pads, (1, 1), 1, pad_value)
+    step = bit.Step(conv, *steps(rng, outputs, 6), Bit())
+    module = Module("net", (x,), (Output("y", step, "int8"),))
+    lowered = lower(module, M4)
+    assert any("rows added" in function.comment for function in lowered.program.functions)
+    agree(module, lowered, np.where(rng.random((2, inputs, *size)) < density, 1, -1))
+
+
+@pytest.mark.parametrize("inputs", [1, 31, 256, 1000])
+def test_dense_rows(inputs: int) -> None:
+    rng = np.random.default_rng(inputs)
+    x = Input("x", Bit(), (inputs,))
+    dense = bit.Dense(x, rng.choice([-1, 1], (64, inputs)).astype(np.int8))
+    step = bit.Step(dense, *steps(rng, 64, 20), Bit())
+    module = Module("net", (x,), (Output("y", step, "int8"),))
+    shares = np.array([0.0, 0.2, 0.5, 0.8, 1.0])[:, None]
+    agree(module, lower(module, M4), np.where(rng.random((5, inputs)) < shares, 1, -1))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    channels=st.sampled_from([(1, 9), (2, 16), (3, 17), (3, 40)]),
+    size=st.tuples(st.integers(1, 6), st.integers(1, 19)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    dilation=st.integers(1, 2),
+    last=st.booleans(),
+    machine=st.sampled_from([M0, M4]),
+    seed=st.integers(0, 2**31),
+)
+def test_first_layers_on_pixels(
+    channels: tuple[int, int],
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilation: int,
+    last: bool,
+    machine: object,
+    seed: int,
+) -> None:
+    assume(size[0] + pads[0] + pads[2] >= kernel[0])
+    assume(size[1] + pads[1] + pads[3] >= dilation * (kernel[1] - 1) + 1)
+    rng = np.random.default_rng(seed)
+    inputs, outputs = channels
+    shape = (*size, inputs) if last else (inputs, *size)
+    x = Input("x", Int(0, 255), shape)
+    image: Op = move.Transpose(x, (2, 0, 1)) if last else x
+    weights = rng.choice([-1, 1], (outputs, inputs, *kernel)).astype(np.int8)
+    conv = bit.Conv(image, weights, stride, pads, (1, dilation))
+    step = bit.Step(conv, *steps(rng, outputs, 300), Bit())
+    module = Module("net", (x,), (Output("y", step, "int8"),))
+    lowered = lower(module, machine)  # type: ignore[arg-type]
+    assert any("of pixels" in function.comment for function in lowered.program.functions)
+    assert not any(call.function.startswith("x_input") for call in lowered.calls), (
+        "the user's array is read where it is"
+    )
+    values = rng.integers(0, 256, (2, *shape))
+    values[0] = rng.choice([0, 255], shape)
+    agree(module, lowered, values)
