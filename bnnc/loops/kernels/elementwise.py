@@ -81,19 +81,39 @@ def tree(root: Op, leaves: Mapping[Op, object]) -> tuple[Op, ...]:
 
 
 def elementwise(
-    name: str, loc: Location, root: Op, leaves: Mapping[Op, Layout], target: Layout, lanes: int
+    name: str,
+    loc: Location,
+    root: Op,
+    leaves: Mapping[Op, Layout],
+    target: Layout,
+    lanes: int,
+    beside: tuple[bit.Step, Packed] | None = None,
 ) -> loop.Function:
     """A kernel that computes `root` from `leaves` (its parameters, in this order) into `target` (its last).
 
-    With root among the leaves it only converts the layout. The target's halo is left alone.
+    With root among the leaves it only converts the layout. The target's halo is left alone. `beside`: a step
+    that reads nothing but root, directly or by way of other ops, and its layout: it is written into one more parameter
+    while root is in registers; the target is then of elements.
     """
-    kernel = _Kernel(name, loc, root, leaves, target, lanes)
+    kernel = _Kernel(name, loc, root, leaves, target, lanes, beside)
     return kernel.write()
+
+
+def can_stand_beside(step: bit.Step, lanes: int) -> bool:
+    """Whether a step can be written by the kernel that computes what it reads."""
+    return lanes >= 8 and step.thresholds.shape[1] <= UNROLLED_STEPS and step.type.shape[0] >= WORD
 
 
 class _Kernel:
     def __init__(
-        self, name: str, loc: Location, root: Op, leaves: Mapping[Op, Layout], target: Layout, lanes: int
+        self,
+        name: str,
+        loc: Location,
+        root: Op,
+        leaves: Mapping[Op, Layout],
+        target: Layout,
+        lanes: int,
+        beside: tuple[bit.Step, Packed] | None = None,
     ) -> None:
         self.b = Builder(name, comment=f"{root.opcode} {root.type}", loc=loc)
         self.name, self.root, self.target = name, root, target
@@ -103,7 +123,12 @@ class _Kernel:
             buffer = self.b.parameter(f"x{position}", layout.element, layout.length)
             self.leaves[op] = Leaf(buffer, layout, op.type.dtype, op.type.shape)
         self.y = self.b.parameter("y", target.element, target.length, "write")
+        self.beside = beside
+        if beside is not None:
+            self.z = self.b.parameter("z", I32, beside[1].length, "write", alignment=4)
         self.order = tree(root, self.leaves)
+        self.behind = () if beside is None else tree(beside[0], {root: None})
+        self.numbers = {op: number for number, op in enumerate((*self.order, *self.behind))}
         self.constants: dict[Op, Leaf | float] = {}
         self.tables: dict[str, loop.Buffer] = {}
         self.lanes = 1 if any(self._looked_up(op) for op in self.order) else lanes
@@ -114,6 +139,8 @@ class _Kernel:
         with b.loop(target.height, "y") as y, b.loop(target.width, "x") as x:
             if isinstance(target, Packed):
                 self._packed_pixel(target, y, x)
+            elif self.beside is not None:
+                self._pixel_with_step(target, *self.beside, y, x)
             else:
                 self._elements_pixel(target, y, x)
         return b.function()
@@ -127,6 +154,27 @@ class _Kernel:
                 with b.loop(last, "c", first, lanes) as c:
                     value = self._stored(self.value(_Point(y, x, c, lanes)), target.element)
                     b.store(self.y, start + c, value)
+
+    def _pixel_with_step(self, target: Elements, step: bit.Step, bits: Packed, y: Expression, x: Expression) -> None:
+        """The elements, and a word of every plane of the step for 32 of them."""
+        b = self.b
+        start = b.let(y * target.row + x * target.pixel + target.origin, "start")
+        begin = b.let(y * bits.row + x * bits.pixel + bits.origin, "begin")
+        full, rest = divmod(target.channels, WORD)
+        for first, last, size, lanes in ((0, full, WORD, min(self.lanes, WORD)), (full, full + bool(rest), rest, 1)):
+            if first == last:
+                continue
+            with b.loop(last, "word", first) as word:
+                parts: list[Expression] = []
+                for k in range(0, size, lanes):
+                    point = _Point(y, x, word * WORD + k, lanes)
+                    value = self.value(point)
+                    b.store(self.y, start + point.channel, self._stored(value, target.element))
+                    parts.append(self._computed(self.behind, step, {self.root: value}, point))
+                for plane in range(len(bits.planes)):
+                    flags = [self._plane(part, plane, step) for part in parts]
+                    flags += [constant(0, I1)] * (-size % WORD if lanes == 1 else 0)
+                    b.store(self.z, begin + word + plane * bits.words, pack(tuple(flags)))
 
     def _packed_pixel(self, target: Packed, y: Expression, x: Expression) -> None:
         b = self.b
@@ -163,9 +211,9 @@ class _Kernel:
         for plane, collected in enumerate(words):
             b.store(self.y, start + word + plane * target.words, collected)
 
-    def _plane(self, value: Expression, plane: int) -> Expression:
-        """Which lanes have the bit of a plane set."""
-        if isinstance(self.root.type.dtype, Bit):
+    def _plane(self, value: Expression, plane: int, of: Op | None = None) -> Expression:
+        """Which lanes of root (or `of`) have the bit of a plane set."""
+        if isinstance((of or self.root).type.dtype, Bit):
             return value > 0
         mask = constant(1 << plane, value.type)
         return loop.compare("ne", value & mask, 0)
@@ -178,7 +226,10 @@ class _Kernel:
     # ----------------------------------------------------------------------------------------------- values
     def value(self, point: _Point) -> Expression:
         """root at a point: f32, or i32 for integers."""
-        known: dict[Op, Expression] = {}
+        return self._computed(self.order, self.root, {}, point)
+
+    def _computed(self, order: tuple[Op, ...], root: Op, known: dict[Op, Expression], point: _Point) -> Expression:
+        """root, by way of the ops in order, from what is known and the leaves."""
 
         def operand(op: Op) -> Expression:
             if op in known:
@@ -189,9 +240,9 @@ class _Kernel:
                 known[op] = self.b.let(self._leaf(self.leaves[op], point))
             return known[op]
 
-        for op in self.order:
+        for op in order:
             known[op] = self.b.let(self._op(op, operand, point))
-        return operand(self.root)
+        return operand(root)
 
     def _op(self, op: Op, operand: Callable[[Op], Expression], point: _Point) -> Expression:
         match op:
@@ -211,7 +262,7 @@ class _Kernel:
             case bit.Step():
                 return self._step(op, operand(op.x), point)
             case _ if isinstance(op, FIXED):
-                number = self.order.index(op)
+                number = self.numbers[op]
                 table = self._table(f"table{number}", op.values) if isinstance(op, fixed.Table) else None
 
                 def row(values: np.ndarray, name: str, element: loop.Scalar) -> Expression:
@@ -295,7 +346,7 @@ class _Kernel:
         return (hi - lo + 1) * len(op.thresholds) <= LARGEST_TABLE
 
     def _step(self, op: bit.Step, x: Expression, point: _Point) -> Expression:
-        number = self.order.index(op)
+        number = self.numbers[op]
         if self._looked_up(op):
             return self._looked_up_value(op, x, point, number)
         count = op.thresholds.shape[1]
