@@ -11,6 +11,7 @@ from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.types import F32, Bit, Trit
 from bnnc.loops.lower.network import lower
+from bnnc.loops.machine import Machine, machine_for
 from bnnc.passes.duplicates import merge_duplicates
 from bnnc.passes.report import layers
 from bnnc.reference.run import run
@@ -183,3 +184,28 @@ def test_different_kernels_without_names_stay_different(functions: tuple[str, st
     operands = (x, constant(0.5)) if functions[0] == "min" else (x,)
     outputs = tuple(Output(f"y{n}", nn.Map(name, operands)) for n, name in enumerate(functions))
     checked(Module("net", (x,), outputs), {"x": np.random.default_rng(8).normal(size=(3, 5))})
+
+
+@pytest.mark.parametrize("channels", [32, 37, 64, 70])
+@pytest.mark.parametrize("spelling", ["bit", "trit", "codes", "knee"])
+def test_a_stream_and_its_bits_are_written_together(channels: int, spelling: str) -> None:
+    rng = np.random.default_rng(9)
+    x = Input("x", F32(), (channels, 6, 7))
+    z = Input("z", F32(), (channels, 6, 7))
+    stream = nn.Map("add", (nn.Map("prelu", (x, constant(0.3))), z))
+    shifted = nn.Map("mul", (stream, constant(rng.normal(size=(channels, 1, 1)))))
+    made: Op = {
+        "bit": at_least(shifted),
+        "trit": sign(shifted),
+        "knee": sign(nn.Map("add", (nn.Map("prelu", (shifted, constant(-0.5))), constant(-0.2)))),
+        "codes": nn.Map("round", (nn.Map("clip", (shifted, constant(0), constant(3))),)),
+    }[spelling]
+    conv = nn.Conv(made, constant(signs(rng, 40, channels, 3, 3)), None, ONES2, PAD2, ONES2)
+    narrow = nn.Conv(stream, constant(rng.normal(size=(40, channels, 1, 1))), None, ONES2, NONE2, ONES2)
+    module = Module("net", (x, z), (Output("y", nn.Map("add", (conv, narrow))),))
+    bits = checked(module, {name: rng.normal(size=(3, channels, 6, 7)) for name in ("x", "z")})
+    vectors = lower(bits, machine_for("x86-64-v3"))
+    written = [op for op in bits.ops() if isinstance(op, bit.Step)]
+    assert len(written) == 1
+    assert any(call.op is written[0] for call in lower(bits, Machine("small", "", "", vector_bits=0)).calls)
+    assert not any(call.op is written[0] and "halo" not in call.function for call in vectors.calls)

@@ -29,6 +29,8 @@ def merge_duplicates(module: Module) -> Module:
         return same
 
     result = rebuild(module, change)
+    if result is module:
+        return module
     merged = tuple(dict.fromkeys((*module.notes, *notes)))
     return Module(result.name, result.inputs, result.outputs, merged, result.pixels, result.facts)
 
