@@ -82,6 +82,12 @@ def test_weights_are_stored_at_their_packed_size(dtype: type) -> None:
     signs: np.ndarray = np.random.default_rng(0).choice([-1, 1], 8000).astype(dtype)
     assert len(pack(signs)) == 1000 + 12
     signs[17] = 0
+    assert len(pack(signs)) == 1000 + 12 + 8
+    np.testing.assert_array_equal(unpack(pack(signs)), signs)
+    for damaged in (pack(signs)[:-1], pack(signs)[:14], pack(signs)[:12] + b"\xff" * 4 + pack(signs)[16:]):
+        with pytest.raises(PackingError):
+            unpack(damaged)
+    signs[::3] = 0
     assert len(pack(signs)) == 2000 + 12
 
 

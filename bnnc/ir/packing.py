@@ -13,7 +13,7 @@ from bnnc.ir.syntax import ARRAY_DTYPES
 MAGIC = b"BNA1"
 MAX_RANK = 16
 MAX_BYTES = 1 << 32
-RAW, SIGNS, TERNARY, FLAGS, CODEBOOK = range(5)
+RAW, SIGNS, TERNARY, FLAGS, CODEBOOK, FEW_ZEROS = range(6)
 _HEADER = struct.Struct("<4sBBBx")
 
 
@@ -41,7 +41,10 @@ def _encoding(values: np.ndarray) -> int:
     zeros = (values == 0) & ~np.signbit(values)  # negative zero has no code
     if not (signs | zeros).all():
         return RAW
-    return TERNARY if (values < 0).any() else FLAGS
+    if not (values < 0).any():
+        return FLAGS
+    few = 4 * int(zeros.sum()) < -(-values.size // 8) and values.size < 1 << 32
+    return FEW_ZEROS if few else TERNARY
 
 
 def _elements(values: np.ndarray, encoding: int) -> bytes:
@@ -53,6 +56,9 @@ def _elements(values: np.ndarray, encoding: int) -> bytes:
         planes = [flat < 0]
     elif encoding == FLAGS:
         planes = [flat != 0]
+    elif encoding == FEW_ZEROS:
+        places = np.flatnonzero(flat == 0)
+        head, planes = struct.pack("<I", places.size) + places.astype("<u4").tobytes(), [flat < 0]
     elif encoding == CODEBOOK:
         found = codebook_of(values)
         assert found is not None
@@ -69,7 +75,7 @@ def unpack(data: bytes) -> np.ndarray:
     magic, encoding, dtype_index, rank = _HEADER.unpack_from(data)
     if magic != MAGIC:
         raise PackingError("it does not begin like an array")
-    if encoding > CODEBOOK or dtype_index >= len(ARRAY_DTYPES) or rank > MAX_RANK:
+    if encoding > FEW_ZEROS or dtype_index >= len(ARRAY_DTYPES) or rank > MAX_RANK:
         raise PackingError("its encoding is not known")
     start = _HEADER.size + 4 * rank
     if len(data) < start:
@@ -78,6 +84,8 @@ def unpack(data: bytes) -> np.ndarray:
     dtype, count = np.dtype(ARRAY_DTYPES[dtype_index]), math.prod(shape)
     if encoding == CODEBOOK:
         return _decoded(data, start, dtype, shape)
+    if encoding == FEW_ZEROS:
+        return _with_zeros(data, start, dtype, shape)
     plane = -(-count // 8)
     wanted = count * dtype.itemsize if encoding == RAW else plane * (2 if encoding == TERNARY else 1)
     if len(data) - start != wanted or count * dtype.itemsize > MAX_BYTES:
@@ -120,6 +128,26 @@ def _decoded(data: bytes, start: int, dtype: np.dtype[np.generic], shape: tuple[
     if int(index.max()) >= patterns:
         raise PackingError("a kernel is not in the codebook")
     return np.where(signs, -1, 1).astype(dtype)[index].reshape(shape)
+
+
+def _with_zeros(data: bytes, start: int, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> np.ndarray:
+    """±1 with a few zeros: how many, where they are, then the signs."""
+    count = math.prod(shape)
+    if dtype.kind not in "if" or len(data) < start + 4:
+        raise PackingError("the list of zeros is cut off")
+    (zeros,) = struct.unpack_from("<I", data, start)
+    plane = -(-count // 8)
+    if len(data) - start - 4 != 4 * zeros + plane or count * dtype.itemsize > MAX_BYTES:
+        raise PackingError(f"{len(data) - start} bytes do not hold {dtype}{list(shape)} with {zeros} zeros")
+    places = np.frombuffer(data, "<u4", zeros, start + 4).astype(np.int64)
+    if zeros and (int(places[-1]) >= count or (np.diff(places) <= 0).any()):
+        raise PackingError("the zeros are not in order")
+    signs = _bits(data, start + 4 + 4 * zeros, plane, count)
+    if signs[places].any():
+        raise PackingError("a zero has a sign")
+    values = np.where(signs, -1, 1).astype(dtype)
+    values[places] = 0
+    return values.reshape(shape)
 
 
 def _bits(data: bytes, start: int, length: int, count: int) -> np.ndarray:
