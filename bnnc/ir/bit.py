@@ -78,8 +78,9 @@ class Step(Op):
     """y[c, …] = values[c, n], where n is how many of the ascending thresholds[c] are <= x[c, …].
 
     The result of tabulation: constant, `>= t`, `< t`, interval, ternary and tables are all of this form.
-    thresholds [C or 1, n]: int32 when x holds integers or fix (numbers of its format), float32 when x is f32 (a NaN counts no threshold; +inf in the
-    table is never reached by finite x). values [C or 1, n + 1]: int32 values of `dtype`, or float32 when dtype is f32.
+    thresholds [C or 1, n]: int32 when x holds integers or fix (numbers of its format), float32 when x is f32 (a NaN
+    counts no threshold; +inf in the table is never reached by finite x). values [C or 1, n + 1]: int32 values of
+    `dtype`, or float32 when dtype is f32.
     Unused thresholds of a channel repeat the last value, so that every row has the same length.
     """
 

@@ -68,8 +68,8 @@ def lane_conv(
 ) -> Function:
     """A function (x, y): the convolution of `image` with weights [O, C/groups, KH, KW], then the epilogue.
 
-    Integer elements: weights int8 or int16, sums int32; weights int32, sums int64, bias int64. F32: weights float32, each product joined by an fma, the bias
-    [O] added last. Outside the image x counts as `pad_value`; where the halo holds another value, constant tables put
+    Integer elements: weights int8 or int16, sums int32; weights int32, sums int64, bias int64. F32: weights float32,
+    each product joined by an fma, the bias [O] added last. Outside the image x counts as `pad_value`; where the halo holds another value, constant tables put
     it right (integers only). Raises TypeRuleError when sizes do not fit.
     """
     is_float = image.element == F32
@@ -101,7 +101,8 @@ def lane_conv(
     b = Builder(name, comment=f"{outputs} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
     x = b.parameter("x", image.element, image.length)
     epilogue.declare(b, plan, Sums(name, base, 1, borders, element))
-    in_pairs = image.element in (I8, I16) and not is_wide and not own and lanes > 1 and _run(image, window, inputs, groups) > 1
+    narrow = image.element in (I8, I16) and not is_wide and not own
+    in_pairs = narrow and lanes > 1 and _run(image, window, inputs, groups) > 1
     starts = None
     if groups > 1 and not own:
         first = np.minimum(np.arange(plan.vectors) * lanes, outputs - 1) // (outputs // groups) * inputs
