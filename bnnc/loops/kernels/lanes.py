@@ -69,8 +69,8 @@ def lane_conv(
     """A function (x, y): the convolution of `image` with weights [O, C/groups, KH, KW], then the epilogue.
 
     Integer elements: weights int8 or int16, sums int32; weights int32, sums int64, bias int64. F32: weights float32,
-    each product joined by an fma, the bias [O] added last. Outside the image x counts as `pad_value`; where the halo holds another value, constant tables put
-    it right (integers only). Raises TypeRuleError when sizes do not fit.
+    each product joined by an fma, the bias [O] added last. Outside the image x counts as `pad_value`; where the halo
+    holds another value, constant tables put it right (integers only). Raises TypeRuleError when sizes do not fit.
     """
     is_float = image.element == F32
     expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
