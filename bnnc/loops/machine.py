@@ -17,8 +17,8 @@ class Machine:
     count in bytes, which every vector unit can do in a few). `scalar_popcount`: of one word. `flags_to_bits`: the flags
     of a comparison become bits of a word in an instruction or two. `triple`, `cpu` and `features` are LLVM's; the
     triple is empty for machines that only C reaches. `rows`: bits of layers are added row by row, 32 outputs a word,
-    since there is no popcount (loops/kernels/bitslice.py). `index_bits`: of the numbers that index arrays. `rom`:
-    constants lie in a memory that only special instructions read.
+    which small processors do faster than counting (loops/kernels/bitslice.py). `index_bits`: of the numbers
+    that index arrays. `rom`: constants lie in a memory that only special instructions read.
     """
 
     name: str
@@ -121,7 +121,7 @@ CONTROLLERS: tuple[Machine, ...] = (
     _small("cortex-m33", "ARM Cortex-M33 with FPU", rows=True),
     _small("cortex-m55", "ARM Cortex-M55 with FPU", rows=True),
     _small("rv32imac", "32-bit RISC-V without Zbb (no FPU)", rows=True, fma=False),
-    _small("rv32imac_zbb", "32-bit RISC-V with Zbb (no FPU)", scalar_popcount=True, fma=False),
+    _small("rv32imac_zbb", "32-bit RISC-V with Zbb (no FPU)", rows=True, scalar_popcount=True, fma=False),
     _small("xtensa", "Xtensa LX6 and LX106: ESP32, ESP8266 (no FPU)", rows=True, fma=False),
     _small("avr", "8-bit AVR: ATmega", word_bits=8, fma=False, index_bits=16, rom=True),
 )
