@@ -204,8 +204,9 @@ SECTIONS = (
         "Sub-bit networks, Sparse Kernel Selection",
         "The file holds plain weights. That all kernels of a layer are among a few is found by counting: `.bnnm` files "
         "and native artifacts keep the number of each kernel (here four bits for nine weights) and expand it once a "
-        "call. Negative scales turn filters around, so that a fused gamma does not double the list. Sums that outputs "
-        "share do not pay where one instruction counts hundreds of products: a look-up replaces nine of them.",
+        "call. Negative scales turn filters around, so that a fused gamma does not double the list. Partial sums that "
+        "outputs share do not pay: with 16 kernels a layer, 512 to 512 channels at 7x7, tables and byte look-ups took "
+        "57.8 us against 52.9 us of the popcount loop in the same program (a sketch with AVX-512, best of 60).",
         sub_bit,
     ),
     Section(
