@@ -69,7 +69,10 @@ def test_the_form_for_pull_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     done = bnnc("show", MODEL, "--message-format", "github")
     assert done.err.splitlines()[0].startswith("::error file=net.onnx,title=B0401::first%0A")
     tricky = Diagnostic("B0401", "50 %\nof it", places=(Location("", "a,b:c", 3, 4),))
-    assert for_github(tricky) == "::error file=a%2Cb%3Ac,line=3,col=4,title=B0401::50 %25%0Aof it%0Ahelp: bnnc explain B0401"
+    assert (
+        for_github(tricky)
+        == "::error file=a%2Cb%3Ac,line=3,col=4,title=B0401::50 %25%0Aof it%0Ahelp: bnnc explain B0401"
+    )
     assert bnnc("show", MODEL, "--message-format", "gitlab").code == 2
 
 

@@ -49,8 +49,9 @@ def flattened(module: Module) -> dict[Op, Op]:
     """Dense layers that read a flattened image: layer -> the image. They become convolutions with its full size."""
     found: dict[Op, Op] = {}
     for op in module.ops():
-        is_dense = isinstance(op, bit.Dense | fixed.Dense | nn.Dense)
-        if is_dense and isinstance(op.x, move.Reshape) and len(op.x.type.shape) == 1:
+        if not isinstance(op, bit.Dense | fixed.Dense | nn.Dense):
+            continue
+        if isinstance(op.x, move.Reshape) and len(op.x.type.shape) == 1:
             image = op.x.x
             if len(image.type.shape) in (2, 3) and (not isinstance(op, bit.Dense) or _fills_words(image)):
                 found[op] = image
