@@ -123,14 +123,14 @@ def test_threads_wait_for_each_other() -> None:
     from bnnc.backends.llvm.codegen import optimised, target_machine
     from bnnc.backends.llvm.host import native_machine
     from bnnc.backends.llvm.jit import aligned
-    from bnnc.backends.llvm.training import yield_address
+    from bnnc.backends.llvm.training import pause_address
 
     program = _meeting_program(2000)
     target = target_machine(native_machine(), jit=True)
     compiler = llvm.create_lljit_compiler(target)
     library = llvm.JITLibraryBuilder()
     library.add_object_img(bytes(target.emit_object(optimised(print_llvm(program), target))))
-    library.import_symbol("bnnc_yield", yield_address()).export_symbol("meet_run")
+    library.import_symbol("bnnc_pause", pause_address()).export_symbol("meet_run")
     tracker = library.link(compiler, "meet")
     run = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3, ctypes.c_void_p)(
         tracker["meet_run"]

@@ -30,7 +30,7 @@ _ESCAPED = np.array([f"\\{byte:02X}".encode() for byte in range(256)], dtype="S3
 
 
 # Every thread takes a ticket; a round is over once as many tickets are out as end it. Spins for a few microseconds,
-# then lets others run, for the one waited for may need this very core.
+# then sleeps for some: the one waited for may need this very core, and one that slept is served before one that spun.
 _BARRIER = """define internal void @NAME_barrier(ptr %meeting, i64 %threads) #0 {
 entry:
   %alone = icmp sle i64 %threads, 1
@@ -51,12 +51,12 @@ again:
   %long = icmp ugt i64 %more, 4096
   br i1 %long, label %sleep, label %test
 sleep:
-  call void @bnnc_yield()
+  call void @bnnc_pause(i32 30)
   br label %test
 done:
   ret void
 }
-declare void @bnnc_yield()
+declare void @bnnc_pause(i32)
 """
 
 

@@ -65,7 +65,7 @@ class NativeEngine:
             data[:] = buffer.data
             self._constants.append(data)
             library.import_symbol(constant_symbol(self._program, buffer), data.ctypes.data)
-        library.import_symbol("bnnc_yield", yield_address())
+        library.import_symbol("bnnc_pause", pause_address())
         entry = f"{self._program.name}_{self._program.entry.name}"
         library.export_symbol(entry)
         self._tracker = library.link(self._compiler, f"{self._program.name}.{next(_names)}")
@@ -138,10 +138,10 @@ class NativeEngine:
         return rows, labels
 
 
-def yield_address() -> int:
-    """A function of the system that lets another thread run."""
+def pause_address() -> int:
+    """A function of the system that lets a thread sleep for so many microseconds (Windows: lets others run)."""
     library = ctypes.CDLL("kernel32" if os.name == "nt" else None)
-    function = library.SwitchToThread if os.name == "nt" else library.sched_yield
+    function = library.SwitchToThread if os.name == "nt" else library.usleep
     address = ctypes.cast(function, ctypes.c_void_p).value
     assert address is not None
     return address
