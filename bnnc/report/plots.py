@@ -28,7 +28,7 @@ def accuracies(title: str, curves: Mapping[str, Sequence[float]], result_epoch: 
     from matplotlib.ticker import MaxNLocator
 
     # Text stays text, names of clip paths do not change, and no date is written.
-    settings: dict[str, Any] = {"svg.hashsalt": "bnnc", "svg.fonttype": "none"}
+    settings: Any = {"svg.hashsalt": "bnnc", "svg.fonttype": "none"}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(6.4, 3.8), layout="constrained")
         axes = figure.add_subplot()
