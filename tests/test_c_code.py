@@ -93,7 +93,7 @@ def test_convolutions_of_every_shape(
     rng = np.random.default_rng(seed)
     inputs, outputs = channels[0] * groups, channels[1] * groups
     shape = (outputs, channels[0], *kernel)
-    assume(machine != "avr" or outputs * inputs * kernel[0] * kernel[1] <= 32767)  # tables above that are refused: B0609
+    assume(machine != "avr" or outputs * inputs * kernel[0] * kernel[1] <= 32767)  # larger tables are refused: B0609
     weights = rng.integers(-1, 2, shape) if ternary else rng.choice([-1, 1], shape)
     x = Input("x", dtype, (inputs, *size))
     conv = bit.Conv(x, weights.astype(np.int8), stride, pads, dilation, groups, pad_value)
