@@ -84,8 +84,10 @@ def table(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
 
 
-@pytest.mark.skipif(not straight_through.installed(), reason="PyTorch is not installed")
+@pytest.mark.slow
 def test_the_float_baseline_learns_what_it_is_shown() -> None:
+    if not straight_through.installed():
+        pytest.skip("PyTorch is not installed")
     pair = prototypes()
     train, test = (packed(*part.load()) for part in (pair.train, pair.test))
     found = straight_through.straight_through(train, test, (35, 35), 20, 1)
