@@ -1,0 +1,152 @@
+"""When every beat crosses every stream: a circuit of engines with valid and ready is a marked graph.
+
+The transfer of beat i on a stream waits for three things: its source has made it, its reader has room for it, and the
+beat before it has crossed. All times follow from these; nothing is guessed and no clock is stepped. The result tells
+cycles a sample, the latency, and how full every FIFO becomes, before any simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnc.backends.verilog.design import Design, Engine, Stream
+
+SAMPLES = 4
+"""So many samples follow one another, so that the pace has settled when the last ones pass."""
+MOST_BEATS = 4_000_000
+"""A circuit with more beats in these samples is not stepped through: it would take longer than its synthesis."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """`interval`: cycles between samples when they come without a pause. `latency`: cycles from the first input beat of
+    a sample that finds the circuit empty to its last output beat. `filled`: the most beats that each FIFO held."""
+
+    interval: int
+    latency: int
+    filled: dict[str, int]
+
+
+class Deadlock(Exception):
+    """No beat can cross any more; `waiting` names the streams with beats left."""
+
+    def __init__(self, waiting: tuple[str, ...]) -> None:
+        super().__init__(", ".join(waiting))
+        self.waiting = waiting
+
+
+class _Crossing:
+    """The beats of one stream. `times[i]` is the cycle in which beat i crosses."""
+
+    def __init__(self, stream: Stream, samples: int) -> None:
+        self.stream, self.times = stream, [0] * (stream.beats * samples)
+        self.done = 0
+        self.source: Engine | None = None
+        self.wanted: tuple[tuple[_Crossing, list[int]], ...] = ()
+        self.interval = self.latency = 1
+        self.room: tuple[tuple[_Crossing, list[int]], ...] = ()
+
+    def advance(self) -> bool:
+        """Let beats cross until one has to wait for a time that is not known yet; whether any did."""
+        times, start = self.times, self.done
+        interval, latency, wanted, room = self.interval, self.latency, self.wanted, self.room
+        last = times[start - 1] if start else -interval
+        i = start
+        while i < len(times):
+            when = last + interval
+            for crossing, needs in wanted:
+                need = needs[i]
+                if need > crossing.done:
+                    self.done = i
+                    return i > start
+                if need:
+                    when = max(when, crossing.times[need - 1] + latency)
+            for crossing, outputs in room:
+                gone = outputs[i]
+                if gone > crossing.done:
+                    self.done = i
+                    return i > start
+                if gone:
+                    when = max(when, crossing.times[gone - 1] + 1)
+            times[i] = last = when
+            i += 1
+        self.done = i
+        return i > start
+
+
+def timing(design: Design, samples: int = SAMPLES) -> Timing | None:
+    """How a design runs while its input never pauses and its output is always taken; None if it is too large to step
+    through. Raises Deadlock if it can stop."""
+    streams = _streams(design)
+    if samples * sum(stream.beats for stream in streams) > MOST_BEATS:
+        return None
+    crossings = {stream.name: _Crossing(stream, samples) for stream in streams}
+    for engine in design.engines:
+        _connect(engine, crossings, samples)
+    order = list(crossings.values())
+    while sum(crossing.advance() for crossing in order):  # each in turn, not only the first that can
+        pass
+    waiting = tuple(c.stream.name for c in order if c.done < len(c.times))
+    if waiting:
+        raise Deadlock(waiting)
+    ends = [
+        max(c.times[(s + 1) * c.stream.beats - 1] for c in map(_of(crossings), design.outputs)) for s in range(samples)
+    ]
+    start = min(crossings[stream.name].times[0] for stream in design.inputs)
+    pauses = np.diff(ends)
+    interval = int(pauses[len(pauses) // 2 :].max()) if samples > 1 else ends[0] - start + 1
+    filled = {e.name: _filled(e, crossings) for e in design.engines if e.module == "bnnc_fifo"}
+    return Timing(interval, ends[0] - start + 1, filled)
+
+
+def _of(crossings: dict[str, _Crossing]) -> Callable[[Stream], _Crossing]:
+    return lambda stream: crossings[stream.name]
+
+
+def _streams(design: Design) -> tuple[Stream, ...]:
+    found: dict[str, Stream] = {stream.name: stream for stream in design.inputs}
+    for engine in design.engines:
+        found.update((port.stream.name, port.stream) for port in engine.outputs)
+    return tuple(found.values())
+
+
+def _connect(engine: Engine, crossings: dict[str, _Crossing], samples: int) -> None:
+    """What the outputs of an engine wait for, and what its inputs do."""
+    pace = engine.pace
+    outputs = [crossings[port.stream.name] for port in engine.outputs]
+    for output in outputs:
+        output.interval, output.latency = pace.interval, pace.latency
+    for number, port in enumerate(engine.inputs):
+        source = crossings[port.stream.name]
+        needs = pace.needs[number].needs(outputs[0].stream.beats)
+        all_needs = _repeated(needs, source.stream.beats, samples)
+        ahead = pace.ahead[number] if pace.ahead else 0
+        # Beat i of the input has room once every output beat has gone that has enough without it and its like.
+        gone = np.searchsorted(all_needs, np.arange(len(source.times)) - ahead, side="right").tolist()
+        listed = all_needs.tolist()
+        for output in outputs:
+            output.wanted = (*output.wanted, (source, listed))
+            source.room = (*source.room, (output, gone))
+
+
+def _repeated(needs: np.ndarray, beats: int, samples: int) -> np.ndarray:
+    return (np.arange(samples)[:, None] * beats + needs[None]).reshape(-1)
+
+
+def _filled(fifo: Engine, crossings: dict[str, _Crossing]) -> int:
+    came = crossings[fifo.inputs[0].stream.name].times
+    went = np.asarray(crossings[fifo.outputs[0].stream.name].times)
+    return int((np.arange(1, len(came) + 1) - np.searchsorted(went, came, side="right")).max(initial=0))
+
+
+def slowest(design: Design) -> Iterable[tuple[str, int]]:
+    """(layer, cycles a sample) of the foldable layers, the slowest first."""
+    return sorted(
+        ((layer.name, layer.cycles(design.folding.of(layer))) for layer in design.layers), key=lambda x: (-x[1], x[0])
+    )
+
+
+__all__ = ["Deadlock", "Timing", "slowest", "timing"]
