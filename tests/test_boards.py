@@ -1,0 +1,68 @@
+"""Emulated boards run the generated code: the reference's bits, and exact counts, whichever emulator counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.microcontrollers import dense
+from bnnc.backends.c import Backend
+from bnnc.backends.c.boards import Emulated, find, instructions
+from bnnc.backends.c.boards.table import BOARDS, Board
+from bnnc.diagnostics import BnncError
+from bnnc.ir.module import Module
+from bnnc.reference.run import run
+from tests.test_c_artifact import small
+
+MACHINES = sorted({board.machine for board in BOARDS})
+
+
+def needs(board: Board) -> None:
+    """Skips where the board's compiler or emulator is not there."""
+    choice = find(board.machine, board.name)
+    if not choice.ways:
+        pytest.skip(f"needs what `{board.name}` needs: {'; '.join(choice.installs)}")
+
+
+def emitted(module: Module, machine: str) -> dict[str, bytes]:
+    return dict(Backend().emit(module, Backend.Options(machine=machine, name="net")).files)
+
+
+def images(count: int) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (count, 3, 5, 7))
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_a_board_gives_the_bits_of_the_reference(board: Board) -> None:
+    needs(board)
+    module, inputs = small(), images(3)
+    emulated = Emulated(emitted(module, board.machine), board.machine, board.name)
+    expected = run(module, {"image": inputs})["scores"].reshape(3, -1)
+    counts, outputs = emulated.count([inputs])
+    assert np.array_equal(emulated([inputs])[0], expected)
+    assert np.array_equal(outputs[0], expected)
+    if counts.layers:
+        assert {layer.layer for layer in counts.layers} >= {"hidden"}
+        assert all(layer.calls % 3 == 0 and layer.count > 0 for layer in counts.layers)
+        assert counts.total > 3 * 1000
+    assert emulated.count([inputs])[0] == counts
+
+
+@pytest.mark.parametrize("machine", ["cortex-m0", "cortex-m4", "cortex-m33"])
+def test_two_emulators_count_the_same(machine: str) -> None:
+    """QEMU counts by a timer of the board, unicorn by the lengths of blocks: they differ by roundings of the timer."""
+    boards = [board for board in BOARDS if board.machine == machine]
+    for board in boards:
+        needs(board)
+    files = emitted(dense(), machine)
+    bits = np.random.default_rng(1).choice([-1, 1], (2, 256))
+    found = [instructions(files, machine, [bits], board=board.name) for board in boards]
+    totals = [counts.total for counts in found]
+    assert max(totals) - min(totals) <= 4 * sum(layer.calls for layer in found[0].layers)
+    assert totals[0] > 10_000
+
+
+def test_files_that_are_no_network_are_refused() -> None:
+    with pytest.raises(BnncError) as caught:
+        Emulated({"net.c": b"", "net.json": b"{}"}, "cortex-m4")
+    assert caught.value.diagnostics[0].code == "B0613"
