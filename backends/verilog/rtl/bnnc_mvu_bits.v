@@ -1,0 +1,203 @@
+// bnnc_mvu_bits: a layer of binary or ternary weights on bits; PE neurons work on SIMD inputs in each cycle.
+//
+// A vector is INPUTS bits (of one group of one output pixel) in SF = INPUTS/SIMD beats; OUTPUTS sums come out in
+// NF = OUTPUTS/PE beats. The vector is kept for the NF - 1 later passes, while no input is taken.
+//
+//   INPUTS, OUTPUTS  of one group; SIMD divides INPUTS, PE divides OUTPUTS
+//   GROUPS           vectors that follow one another with weights of their own (a grouped convolution)
+//   FLAG             1: a beat has one more bit above the lanes, `pad`: it lies outside the input
+//   TERNARY          1: weights are -1, 0 or 1
+//   SUM              0: out = how many products are +1, unsigned (weights 0 count nothing; `pad` is not looked at)
+//                    1: out = the sum of the products, signed; where `pad` is set they are 0
+//   ACC_WIDTH        bits of a sum
+//   WEIGHTS          file of a word for each (group, nf, sf), sf fastest. Neuron group*OUTPUTS + nf*PE + p has the bits
+//                    p*FIELD +: FIELD of it, input sf*SIMD + l the l-th of them (1 is +1); FIELD = SIMD. For TERNARY
+//                    there are, above SIMD bits of signs, SIMD bits `is not 0`, and above those how many of them are
+//                    set, in $clog2(SIMD + 1) bits; FIELD is the sum of the three. The sign of a 0 has no effect.
+//   ROM_STYLE        0: the tools choose; 1: LUTs; 2: block RAM
+//
+// Throughput: SF*NF cycles a vector. Latency: 4 + ceil(log2(ceil(SIMD/4))) + SUM cycles behind a pass, 1 more where
+// 3 results or more can be under way. Nothing stalls inside: a pass ends only when its results have a place in the FIFO
+// behind, and that is as deep as full throughput needs.
+module bnnc_mvu_bits #(
+    parameter integer INPUTS = 64,
+    parameter integer OUTPUTS = 16,
+    parameter integer SIMD = 16,
+    parameter integer PE = 4,
+    parameter integer GROUPS = 1,
+    parameter integer FLAG = 0,
+    parameter integer TERNARY = 0,
+    parameter integer SUM = 0,
+    parameter integer ACC_WIDTH = 7,
+    parameter WEIGHTS = "weights.mem",
+    parameter integer ROM_STYLE = 0
+) (
+    input                     clk,
+    input                     rst,
+    input  [   SIMD+FLAG-1:0] in_data,
+    input                     in_valid,
+    output                    in_ready,
+    output [PE*ACC_WIDTH-1:0] out_data,
+    output                    out_valid,
+    input                     out_ready
+);
+  localparam integer SF = INPUTS / SIMD;
+  localparam integer NF = OUTPUTS / PE;
+  localparam integer WORDS = GROUPS * SF * NF;
+  localparam integer ADDRESS_WIDTH = WORDS > 1 ? $clog2(WORDS) : 1;
+  localparam integer COUNT_WIDTH = $clog2(SIMD + 1);
+  localparam integer FIELD = TERNARY != 0 ? 2 * SIMD + COUNT_WIDTH : SIMD;
+  localparam integer TREE = SIMD > 4 ? 1 + $clog2((SIMD + 3) / 4) : 1;
+  localparam integer DELAY = TREE + (SUM != 0 ? 1 : 0);
+  localparam integer ROOM = (DELAY + 5 + SF - 1) / SF;
+
+  // The beat `x` of this pass, and at the same time its weights.
+  wire [ADDRESS_WIDTH-1:0] address;
+  wire [SIMD+FLAG-1:0] x;
+  wire x_valid, x_last;
+  bnnc_folds #(
+      .WIDTH(SIMD + FLAG),
+      .SF(SF),
+      .NF(NF),
+      .WORDS(WORDS),
+      .ROOM(ROOM)
+  ) folds (
+      .clk(clk),
+      .rst(rst),
+      .in_data(in_data),
+      .in_valid(in_valid),
+      .in_ready(in_ready),
+      .address(address),
+      .x(x),
+      .x_valid(x_valid),
+      .x_last(x_last),
+      .taken(out_valid && out_ready)
+  );
+  wire [PE*FIELD-1:0] word;
+  reg  [PE*FIELD-1:0] weights;
+  bnnc_rom #(
+      .WIDTH(PE * FIELD),
+      .DEPTH(WORDS),
+      .FILE(WEIGHTS),
+      .STYLE(ROM_STYLE)
+  ) rom (
+      .clk(clk),
+      .enable(1'b1),
+      .address(address),
+      .data(word)
+  );
+  always @(posedge clk) weights <= word;
+
+  // What belongs to the beat whose counts leave the adder trees.
+  wire counted, counted_last;
+  bnnc_delay #(
+      .WIDTH (1),
+      .CYCLES(DELAY),
+      .RESET (1)
+  ) delay_valid (
+      .clk(clk),
+      .rst(rst),
+      .in (x_valid),
+      .out(counted)
+  );
+  bnnc_delay #(
+      .WIDTH (1),
+      .CYCLES(DELAY)
+  ) delay_last (
+      .clk(clk),
+      .rst(1'b0),
+      .in (x_last),
+      .out(counted_last)
+  );
+  // verilator lint_off UNUSED
+  wire outside;
+  // verilator lint_on UNUSED
+  generate
+    if (SUM != 0 && FLAG != 0) begin : g_pad
+      bnnc_delay #(
+          .WIDTH (1),
+          .CYCLES(TREE)
+      ) delay_pad (
+          .clk(clk),
+          .rst(1'b0),
+          .in (x[SIMD+FLAG-1]),
+          .out(outside)
+      );
+    end else begin : g_no_pad
+      assign outside = 1'b0;
+    end
+  endgenerate
+
+  localparam integer NEEDED = SUM != 0 ? COUNT_WIDTH + 1 : COUNT_WIDTH;
+  localparam integer PART = NEEDED < ACC_WIDTH ? NEEDED : ACC_WIDTH;
+  wire [PE*ACC_WIDTH-1:0] sums;
+  genvar p;
+  generate
+    for (p = 0; p < PE; p = p + 1) begin : g_neuron
+      wire [SIMD-1:0] equal = x[SIMD-1:0] ~^ weights[p*FIELD+:SIMD];
+      wire [SIMD-1:0] ones;
+      wire [COUNT_WIDTH-1:0] amount;
+      if (TERNARY != 0) begin : g_ternary
+        assign ones = equal & weights[p*FIELD+SIMD+:SIMD];
+      end else begin : g_binary
+        assign ones = equal;
+      end
+      bnnc_popcount #(
+          .BITS(SIMD)
+      ) popcount (
+          .clk  (clk),
+          .bits (ones),
+          .count(amount)
+      );
+
+      // The part of this beat, in as few bits as hold it (or as the sum has: sums are right modulo 2^ACC_WIDTH).
+      wire [PART-1:0] part;
+      if (SUM == 0) begin : g_count
+        assign part = amount[PART-1:0];
+      end else begin : g_sum
+        wire [COUNT_WIDTH:0] weighed;
+        if (TERNARY != 0) begin : g_weighed
+          assign weighed[COUNT_WIDTH] = 1'b0;
+          bnnc_delay #(
+              .WIDTH (COUNT_WIDTH),
+              .CYCLES(TREE)
+          ) delay_weighed (
+              .clk(clk),
+              .rst(1'b0),
+              .in (weights[p*FIELD+2*SIMD+:COUNT_WIDTH]),
+              .out(weighed[COUNT_WIDTH-1:0])
+          );
+        end else begin : g_all
+          assign weighed = SIMD[COUNT_WIDTH:0];
+        end
+        wire [COUNT_WIDTH:0] total = {amount, 1'b0} - weighed;
+        reg [PART-1:0] kept;
+        always @(posedge clk) kept <= outside ? {PART{1'b0}} : total[PART-1:0];
+        assign part = kept;
+      end
+
+      reg [ACC_WIDTH-1:0] accumulator;
+      wire [ACC_WIDTH-1:0] addend = {{ACC_WIDTH - PART{SUM != 0 ? part[PART-1] : 1'b0}}, part};
+      wire [ACC_WIDTH-1:0] sum = accumulator + addend;
+      always @(posedge clk)
+        if (rst || (counted && counted_last)) accumulator <= 0;
+        else if (counted) accumulator <= sum;
+      assign sums[p*ACC_WIDTH+:ACC_WIDTH] = sum;
+    end
+  endgenerate
+
+  wire unused_ready;
+  bnnc_fifo #(
+      .WIDTH(PE * ACC_WIDTH),
+      .DEPTH(ROOM)
+  ) results (
+      .clk(clk),
+      .rst(rst),
+      .in_data(sums),
+      .in_valid(counted && counted_last),
+      .in_ready(unused_ready),
+      .out_data(out_data),
+      .out_valid(out_valid),
+      .out_ready(out_ready)
+  );
+endmodule

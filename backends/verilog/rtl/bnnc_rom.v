@@ -1,0 +1,43 @@
+// bnnc_rom: constants, read at the clock's edge (latency 1), held while `enable` is low.
+//
+//   WIDTH  bits of a word
+//   DEPTH  words
+//   FILE   hexadecimal text for $readmemh, one word an address
+//   STYLE  0: the tools choose; 1: LUTs; 2: block RAM
+module bnnc_rom #(
+    parameter integer WIDTH = 8,
+    parameter integer DEPTH = 2,
+    parameter FILE = "rom.mem",
+    parameter integer STYLE = 0,
+    parameter integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1
+) (
+    input                          clk,
+    input                          enable,
+    input      [ADDRESS_WIDTH-1:0] address,
+    output reg [        WIDTH-1:0] data
+);
+  generate
+    if (DEPTH == 1) begin : g_word
+      // verilator lint_off UNUSED
+      wire unused = address[0];
+      // verilator lint_on UNUSED
+      reg [WIDTH-1:0] words[0:0];
+      initial $readmemh(FILE, words);
+      always @(posedge clk) if (enable) data <= words[0];
+    end else if (STYLE == 1) begin : g_logic
+      (* rom_style = "distributed", ram_style = "distributed", romstyle = "logic" *)
+      reg [WIDTH-1:0] words[0:DEPTH-1];
+      initial $readmemh(FILE, words);
+      always @(posedge clk) if (enable) data <= words[address];
+    end else if (STYLE == 2) begin : g_block
+      (* rom_style = "block", ram_style = "block" *)
+      reg [WIDTH-1:0] words[0:DEPTH-1];
+      initial $readmemh(FILE, words);
+      always @(posedge clk) if (enable) data <= words[address];
+    end else begin : g_any
+      reg [WIDTH-1:0] words[0:DEPTH-1];
+      initial $readmemh(FILE, words);
+      always @(posedge clk) if (enable) data <= words[address];
+    end
+  endgenerate
+endmodule

@@ -1,0 +1,257 @@
+"""The Verilog library against numpy: random parameters, random data, random pauses on both sides, full throughput."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.verilog import needs_iverilog, needs_verilator, pack, simulate, unpack
+
+pytestmark = needs_iverilog
+seeds = st.integers(0, 2**31)
+stalls = st.sampled_from([0, 80, 200])
+
+
+def examples(count: int) -> settings:
+    """So many random cases."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def width_of(low: int, high: int, signed: bool) -> int:
+    """The fewest bits that hold low..high."""
+    return max(max(-low - 1, high, 0).bit_length() + 1 if signed else high.bit_length(), 1)
+
+
+def raw(width: int, signed: int) -> tuple[int, int]:
+    """Smallest and largest number of so many bits."""
+    return (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
+
+
+def numbers(rng: np.random.Generator, width: int, signed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers of so many bits, their ends among them."""
+    low, high = raw(width, signed)
+    found = rng.integers(low, high, shape, endpoint=True)
+    ends = rng.random(shape)
+    return np.asarray(np.where(ends < 0.05, low, np.where(ends > 0.95, high, found)))
+
+
+@examples(10)
+@given(st.integers(1, 70), st.integers(1, 20), stalls, seeds)
+def test_fifo(width: int, depth: int, stall: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    beats = [int.from_bytes(rng.bytes(9), "little") >> (72 - width) for _ in range(100)]
+    found = simulate(
+        "bnnc_fifo",
+        {"WIDTH": width, "DEPTH": depth},
+        {"in": (width, beats)},
+        {"out": (width, 100)},
+        stall=stall,
+        seed=seed,
+    )
+    assert found.beats["out"] == beats
+    if not stall:
+        assert found.interval("out", 1) == 1
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 7, 16])
+def test_a_fifo_holds_its_depth(depth: int) -> None:
+    """What goes in while nothing comes out: the input's counter when the output never becomes ready."""
+    wrapper = f"""
+module held (input clk, input rst, input [7:0] in_data, input in_valid, output in_ready,
+             output [7:0] out_data, output out_valid, input out_ready);
+  reg [7:0] taken;
+  reg [7:0] wait_;
+  wire stuck_valid;
+  wire [7:0] unused;
+  bnnc_fifo #(.WIDTH(8), .DEPTH({depth})) fifo (.clk(clk), .rst(rst), .in_data(in_data), .in_valid(in_valid),
+    .in_ready(in_ready), .out_data(unused), .out_valid(stuck_valid), .out_ready(1'b0));
+  always @(posedge clk) if (rst) begin taken <= 0; wait_ <= 0; end
+    else begin wait_ <= wait_ + (wait_ != 101); if (in_valid && in_ready) taken <= taken + 1; end
+  assign out_data = taken;
+  assign out_valid = wait_ == 100;
+endmodule
+"""
+    found = simulate("held", {}, {"in": (8, list(range(60)))}, {"out": (8, 1)}, extra=wrapper)
+    held = found.beats["out"][0]
+    assert depth <= held <= depth + 1
+
+
+@examples(12)
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 9), st.booleans(), stalls, seeds)
+def test_width(width: int, lanes: int, factor: int, widen: bool, stall: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    few, many = lanes, lanes * factor
+    before, after = (few, many) if widen else (many, few)
+    elements = numbers(rng, width, 0, (many * 20,))
+    found = simulate(
+        "bnnc_width",
+        {"WIDTH": width, "IN": before, "OUT": after},
+        {"in": (before * width, pack(elements.reshape(-1, before), width))},
+        {"out": (after * width, many * 20 // after)},
+        stall=stall,
+        seed=seed,
+    )
+    assert np.array_equal(unpack(found.beats["out"], after, width).ravel(), elements)
+    if not stall:
+        assert found.interval("out", many // after) == factor
+
+
+def bit_layer(
+    rng: np.random.Generator,
+    inputs: int,
+    outputs: int,
+    groups: int,
+    simd: int,
+    pe: int,
+    ternary: bool,
+    total: bool,
+    flag: bool,
+    stall: int,
+    simulator: str = "iverilog",
+    vectors: int = 4,
+) -> None:
+    """A binary or ternary layer on random bits, against numpy."""
+    weights = (
+        rng.integers(-1, 2, (groups, outputs, inputs)) if ternary else rng.choice([-1, 1], (groups, outputs, inputs))
+    )
+    x = rng.choice([-1, 1], (vectors, groups, inputs))
+    pads = (rng.random((vectors, groups, inputs // simd)) < 0.3) & flag
+    counts = np.repeat(~pads, simd, axis=2) if total else np.ones_like(x, bool)
+    products = weights[None] * x[:, :, None]
+    expected = (products * counts[:, :, None]).sum(3) if total else (products == 1).sum(3)
+    acc = width_of(int(expected.min()), int(expected.max()), total)
+    if total or not ternary:  # as wide as every sum that can occur
+        acc = width_of(-inputs if total else 0, inputs, total)
+
+    folds = weights.reshape(groups, outputs // pe, pe, inputs // simd, simd).transpose(0, 1, 3, 2, 4)
+    signs = (folds > 0) | ((folds == 0) & (rng.random(folds.shape) < 0.5))
+    field, count_width = simd, simd.bit_length()
+    words = [[sum(int(b) << i for i, b in enumerate(lane)) for lane in word] for word in signs.reshape(-1, pe, simd)]
+    if ternary:
+        field = 2 * simd + count_width
+        used = folds.reshape(-1, pe, simd) != 0
+        words = [
+            [
+                sign | sum(int(b) << i for i, b in enumerate(bits)) << simd | int(bits.sum()) << (2 * simd)
+                for sign, bits in zip(row, masks, strict=True)
+            ]
+            for row, masks in zip(words, used, strict=True)
+        ]
+    rom = [sum(v << (field * p) for p, v in enumerate(row)) for row in words]
+    beats = pack((x > 0).reshape(-1, simd), 1)
+    if flag:
+        beats = [b | int(pad) << simd for b, pad in zip(beats, pads.ravel(), strict=True)]
+    folds_out = vectors * groups * outputs // pe
+    found = simulate(
+        "bnnc_mvu_bits",
+        {
+            "INPUTS": inputs,
+            "OUTPUTS": outputs,
+            "SIMD": simd,
+            "PE": pe,
+            "GROUPS": groups,
+            "FLAG": int(flag),
+            "TERNARY": int(ternary),
+            "SUM": int(total),
+            "ACC_WIDTH": acc,
+            "WEIGHTS": "w.mem",
+        },
+        {"in": (simd + flag, beats)},
+        {"out": (pe * acc, folds_out)},
+        {"w.mem": rom},
+        stall,
+        int(rng.integers(1, 2**31)),
+        simulator,
+    )
+    assert np.array_equal(unpack(found.beats["out"], pe, acc, total).ravel(), expected.ravel())
+    if not stall:
+        assert found.interval("out", outputs // pe) == inputs // simd * (outputs // pe)
+
+
+@examples(40)
+@given(st.data(), st.integers(1, 3), st.booleans(), st.booleans(), st.booleans(), stalls, seeds)
+def test_bits(data: st.DataObject, groups: int, ternary: bool, total: bool, flag: bool, stall: int, seed: int) -> None:
+    inputs, outputs = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 12))
+    simd, pe = data.draw(st.sampled_from(divisors(inputs))), data.draw(st.sampled_from(divisors(outputs)))
+    bit_layer(np.random.default_rng(seed), inputs, outputs, groups, simd, pe, ternary, total, flag, stall)
+
+
+def test_a_wide_binary_layer_takes_the_documented_cycles() -> None:
+    rng = np.random.default_rng(0)
+    bit_layer(rng, 784, 32, 1, 49, 16, False, False, False, 0, vectors=5)
+    bit_layer(rng, 784, 32, 1, 784, 4, False, True, True, 0, vectors=5)
+    bit_layer(rng, 130, 10, 1, 130, 10, True, True, False, 0, vectors=20)  # a vector a cycle
+
+
+@needs_verilator
+def test_verilator_computes_the_same() -> None:
+    bit_layer(np.random.default_rng(3), 45, 6, 2, 9, 3, True, True, True, 80, simulator="verilator")
+
+
+@examples(15)
+@given(
+    st.integers(1, 4), st.integers(1, 12), st.integers(0, 1), st.integers(1, 6), st.integers(1, 5),
+    st.integers(1, 5), stalls, seeds,
+)  # fmt: skip
+def test_step(
+    lanes: int, in_width: int, signed: int, out_width: int, chunks: int, count: int, stall: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    channels, pixels = lanes * chunks, 12
+    thresholds = np.sort(numbers(rng, in_width, signed, (channels, count)), axis=1)
+    values = numbers(rng, out_width, 0, (channels, count + 1))
+    x = numbers(rng, in_width, signed, (pixels, channels))
+    reached = (x[:, :, None] >= thresholds[None]).sum(2)
+    expected = np.take_along_axis(values, reached.T, 1).T
+    field = count * in_width + (count + 1) * out_width
+    fields = [
+        low | high << (count * in_width)
+        for low, high in zip(pack(thresholds, in_width), pack(values, out_width), strict=True)
+    ]
+    table = [sum(v << (field * i) for i, v in enumerate(fields[c : c + lanes])) for c in range(0, channels, lanes)]
+    found = simulate(
+        "bnnc_step",
+        {
+            "LANES": lanes,
+            "IN_WIDTH": in_width,
+            "IN_SIGNED": signed,
+            "OUT_WIDTH": out_width,
+            "CHUNKS": chunks,
+            "COUNT": count,
+            "TABLE": "t.mem",
+        },
+        {"in": (lanes * in_width, pack(x.reshape(-1, lanes), in_width))},
+        {"out": (lanes * out_width, pixels * chunks)},
+        {"t.mem": table},
+        stall,
+        seed,
+    )
+    assert np.array_equal(unpack(found.beats["out"], lanes, out_width).reshape(pixels, channels), expected)
+    if not stall:
+        assert found.interval("out", 1) == 1
+
+
+@examples(12)
+@given(st.integers(1, 6), st.integers(0, 1), st.integers(1, 13), st.integers(1, 5), stalls, seeds)
+def test_argmax(width: int, signed: int, lanes: int, beats: int, stall: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = lanes * beats
+    x = numbers(rng, width, signed, (20, count))
+    index_width = max((count - 1).bit_length(), 1)
+    found = simulate(
+        "bnnc_argmax",
+        {"WIDTH": width, "SIGNED": signed, "COUNT": count, "LANES": lanes},
+        {"in": (lanes * width, pack(x.reshape(-1, lanes), width))},
+        {"out": (index_width, 20)},
+        stall=stall,
+        seed=seed,
+    )
+    assert found.beats["out"] == x.argmax(1).tolist()
+    if not stall:
+        assert found.interval("out", 1) == beats
