@@ -69,6 +69,66 @@ class Timed(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a compiled network runs. `text` is for people; `installs` are lines to type where a better place, such as an
+    emulated board, is lacking."""
+
+    text: str
+    emulated: bool = False
+    installs: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """What a compiled network may also be: one that says where it runs."""
+
+    @property
+    def place(self) -> Place:
+        """Where it runs."""
+        ...
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """What one function of the code executed, over all samples of a run: `layer` and `op` are the model's, and empty
+    for functions that are no layer, such as copies of inputs."""
+
+    function: str
+    layer: str
+    op: str
+    calls: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a run on an emulated board executed. `unit` is `instructions`, or `cycles`; `flash` and `ram` are bytes of
+    the whole program with its start-up code, its input and its output; `stack` is what was used of the stack."""
+
+    board: str
+    unit: str
+    samples: int
+    layers: tuple[LayerCount, ...]
+    flash: int
+    ram: int
+    stack: int
+
+    @property
+    def total(self) -> int:
+        """All layers, over all samples."""
+        return sum(layer.count for layer in self.layers)
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """What a compiled network may also be: able to say exactly what its code executes."""
+
+    def count(self, inputs: Mapping[str, np.ndarray]) -> Counts:
+        """What a run on the whole batch executes."""
+        ...
+
+
 @runtime_checkable
 class Loops(Protocol):
     """What a backend may also be: one that works on «loop» programs, and can show them."""

@@ -24,6 +24,12 @@ def needs(board: Board) -> None:
         pytest.skip(f"needs what `{board.name}` needs: {'; '.join(choice.installs)}")
 
 
+def needs_board(machine: str) -> pytest.MarkDecorator:
+    """A mark for tests that run code on an emulated board of a machine."""
+    lacking = find(machine).installs
+    return pytest.mark.skipif(bool(lacking), reason=f"needs an emulated board: {'; '.join(lacking)}")
+
+
 def emitted(module: Module, machine: str) -> dict[str, bytes]:
     return dict(Backend().emit(module, Backend.Options(machine=machine, name="net")).files)
 

@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from bnnc.backends.c import host
+from bnnc.backends.c.boards import AUTO, HOST, Emulated, find
 from bnnc.backends.c.files import Net, checksum, header_text, source_text
 from bnnc.backends.c.interface import interface_of, signature_of
 from bnnc.backends.c.names import comment_text, prefix_of
+from bnnc.backends.c.onboard import OnBoard
 from bnnc.backends.c.printer import print_program
 from bnnc.backends.c.selftest import selftest_text
-from bnnc.diagnostics import Exit, error
+from bnnc.diagnostics import BnncError, Exit, error
 from bnnc.ir.module import Module
 from bnnc.ir.op import Op
 from bnnc.loops.ir import Fma, Function, expressions_of, nodes_of, statements_of
 from bnnc.loops.lower.network import Lowered, lower
 from bnnc.loops.machine import CONTROLLERS, Machine
 from bnnc.loops.text import print_program as program_text
-from bnnc.protocols import API_VERSION, Artifact
+from bnnc.protocols import API_VERSION, Artifact, Place
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class COptions:
     input_layout: Literal["chw", "hwc"] = field(
         default="chw",
         metadata={"help": "how images are given: channels first, as in the model, or last, as in cameras"},
+    )
+    board: str = field(
+        default="auto",
+        metadata={"help": "where run and check run it: auto (an emulated board, if one is here), host, or a board"},
     )
     name: str = field(default="", metadata={"help": "what files and functions are called; default: the model's name"})
 
@@ -48,23 +54,29 @@ class Backend:
     def emit(self, module: Module, options: COptions) -> Artifact:
         """NAME.h, NAME.c, NAME_selftest.c and NAME.json."""
         net, lowered = _made(module, options)
-        files = {
-            f"{net.prefix}.h": header_text(net),
-            f"{net.prefix}.c": source_text(net),
-            f"{net.prefix}_selftest.c": selftest_text(net),
-            f"{net.prefix}.json": _json(net, lowered),
-        }
-        return Artifact({name: text.encode() for name, text in files.items()}, _facts(net))
+        files = {**_files(net, lowered), f"{net.prefix}_selftest.c": selftest_text(net).encode()}
+        return Artifact(files, _facts(net))
 
     def build(self, module: Module, options: COptions) -> Artifact:
         """The source package: firmware is built where its other parts are."""
         return self.emit(module, options)
 
-    def load(self, module: Module, options: COptions) -> host.Compiled:
-        """The generated code, compiled for this computer. Raises BnncError B0608 where there is no C compiler."""
-        net, _ = _made(module, options)
-        files = {f"{net.prefix}.h": header_text(net).encode(), f"{net.prefix}.c": source_text(net).encode()}
-        return host.Compiled(module, net.interface, net.signature, net.prefix, files, net.arena_words)
+    def load(self, module: Module, options: COptions) -> host.Compiled | OnBoard:
+        """The generated code, on an emulated board of its machine where there is one here, else compiled for this
+        computer. Raises BnncError B0608 where there is no C compiler, B0613 and B0614 for the board of `-X board`."""
+        net, lowered = _made(module, options)
+        files = _files(net, lowered)
+        choice = find(net.machine.name, options.board)
+        small: tuple[str, ...] = ()
+        if choice.ways or options.board not in (AUTO, HOST):
+            try:
+                return OnBoard(net.interface, Emulated(files, net.machine.name, options.board))
+            except BnncError as reason:
+                if options.board != AUTO or reason.diagnostics[0].code != "B0614":
+                    raise
+                small = reason.diagnostics[0].notes
+        place = _here(net.machine, options.board, choice.installs, small)
+        return host.Compiled(module, net.interface, net.signature, net.prefix, files, net.arena_words, place)
 
     def loops(self, module: Module, options: COptions) -> str:
         """The «loop» program as text."""
@@ -82,6 +94,24 @@ def machine_named(name: str) -> Machine:
     raise error(
         "B0601", f"the C target knows no machine `{name}`", helps=(f"choose one of: {known}",), exit_code=Exit.USAGE
     )
+
+
+def _files(net: Net, lowered: Lowered) -> dict[str, bytes]:
+    """What firmware needs, and what says what it is."""
+    texts = {
+        f"{net.prefix}.h": header_text(net),
+        f"{net.prefix}.c": source_text(net),
+        f"{net.prefix}.json": _json(net, lowered),
+    }
+    return {name: text.encode() for name, text in texts.items()}
+
+
+def _here(machine: Machine, board: str, installs: tuple[str, ...], small: tuple[str, ...]) -> Place:
+    """This computer as the place where the code of a machine runs, and why."""
+    if machine.name == "generic-c":
+        return Place("this computer")
+    why = f"too large for {'; '.join(small)}" if small else "no emulated board is here" if board == AUTO else ""
+    return Place(f"this computer, with the code for {machine.name}" + (f": {why}" if why else ""), False, installs)
 
 
 def _made(module: Module, options: COptions) -> tuple[Net, Lowered]:

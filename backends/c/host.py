@@ -17,6 +17,7 @@ import numpy as np
 from bnnc.backends.c.interface import Interface, Signature
 from bnnc.diagnostics import Exit, error
 from bnnc.ir.module import Module
+from bnnc.protocols import Place
 
 COMPILERS = ("cc", "gcc", "clang")
 STRICT = (
@@ -82,7 +83,9 @@ class Compiled:
         prefix: str,
         files: Mapping[str, bytes],
         words: int,
+        place: Place,
     ) -> None:
+        self.place = place
         self._module, self._interface, self._signature = module, interface, signature
         self._arena = np.zeros(max(words, 1), np.uint32)
         self._folder = tempfile.TemporaryDirectory(prefix="bnnc-c-")

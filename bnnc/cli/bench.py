@@ -84,12 +84,18 @@ def _bench(
 
     from bnnc import api, timing
     from bnnc.cli import work
+    from bnnc.cli.counting import count
     from bnnc.data.seeded import seeded
     from bnnc.peers import OnnxRuntime
+    from bnnc.protocols import Counted
 
     network = api.network(found.module, chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine)
     given = work.file_inputs(input, found, console) if input else seeded(found.module, batch, chosen.seed)
     inputs = {name: np.resize(array, (batch, *array.shape[1:])) for name, array in given.items()}
+    place = work.say_place(network.compiled, console)
+    if isinstance(network.compiled, Counted):
+        count(network.compiled, found, chosen, batch, versus, inputs, console, place)
+        return
     peer = OnnxRuntime(found.path, found.module, chosen.threads) if versus else None
     if peer is not None and peer.chunk is not None and batch % peer.chunk:
         console.note(
@@ -117,7 +123,7 @@ def _bench(
         }
     if not console.json:
         _print(found, chosen, batch, measured, layers, versus, console)
-    console.finish(model=found.title, target=chosen.target, batch=batch, threads=chosen.threads, **document)
+    console.finish(model=found.title, target=chosen.target, batch=batch, threads=chosen.threads, **document, **place)
 
 
 def _print(

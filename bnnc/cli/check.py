@@ -103,6 +103,7 @@ def _check(
     network = api.network(
         found.module, chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine, bits=bits
     )
+    place = work.say_place(network.compiled, console)
     if chosen.data and inputs is None:
         pieces = _images(found, chosen, console)
     elif inputs is not None:
@@ -126,7 +127,7 @@ def _check(
         _show(rows, verdict, chosen, judge, console)
     for failure in failures:
         console.show(failure)
-    console.finish(ok=not failures, model=found.title, target=chosen.target, **document)
+    console.finish(ok=not failures, model=found.title, target=chosen.target, **document, **place)
     if failures:
         raise typer.Exit(Exit.CHECK_FAILED)
 

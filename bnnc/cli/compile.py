@@ -175,6 +175,7 @@ def check_budgets(memory: dict[str, int] | Any, chosen: Config) -> None:
 def _check(found: Model, bits: Module, chosen: Config, console: Console) -> dict[str, int] | None:
     """Seeded inputs on the target and the reference; None when the target does not run here, or no check is wanted."""
     from bnnc import api, checking
+    from bnnc.cli import work
     from bnnc.cli.check import difference
     from bnnc.diagnostics import BnncError, Exit
 
@@ -189,6 +190,7 @@ def _check(found: Model, bits: Module, chosen: Config, console: Console) -> dict
             console.note(f"not checked: {reason.diagnostics[0].message}")
             return None
         raise
+    work.say_place(network.compiled, console)
     pieces = checking.seeded_pieces(found.module, chosen.check or MOST_INPUTS, chosen.seed)
     limit = CHECK_SECONDS if chosen.check is None else None
     verdict = checking.compare(found.module, network.run, pieces, seconds=limit)

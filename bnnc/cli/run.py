@@ -87,13 +87,22 @@ def run(
             network = api.network(
                 found.module, chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine
             )
+            place = work.say_place(network.compiled, console)
             if not input:
-                _run_dataset(network, found, chosen, console)
+                _run_dataset(network, found, chosen, console, place)
             else:
-                _run_file(str(input), network, found, chosen, console, dump_layers)
+                _run_file(str(input), network, found, chosen, console, dump_layers, place)
 
 
-def _run_file(input: str, network: Network, found: Model, chosen: Config, console: Console, dump_layers: bool) -> None:
+def _run_file(
+    input: str,
+    network: Network,
+    found: Model,
+    chosen: Config,
+    console: Console,
+    dump_layers: bool,
+    place: dict[str, Any],
+) -> None:
     from bnnc.checking import classes as classes_of
     from bnnc.cli import work
     from bnnc.cli.files import write_file
@@ -117,6 +126,7 @@ def _run_file(input: str, network: Network, found: Model, chosen: Config, consol
         inputs=max((len(array) for array in inputs.values()), default=1),
         classes=None if classes is None else classes.tolist(),
         outputs={name: _described(array) for name, array in outputs.items()},
+        **place,
     )
 
 
@@ -172,7 +182,7 @@ def _layers(found: Model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray
     return layers
 
 
-def _run_dataset(network: Network, found: Model, chosen: Config, console: Console) -> None:
+def _run_dataset(network: Network, found: Model, chosen: Config, console: Console, place: dict[str, Any]) -> None:
     from bnnc.checking import classes as classes_of
     from bnnc.cli import work
     from bnnc.data.feed import from_images
@@ -204,6 +214,7 @@ def _run_dataset(network: Network, found: Model, chosen: Config, console: Consol
         inputs=seen,
         accuracy=accuracy,
         seconds=round(seconds, 3),
+        **place,
     )
     if missed:
         raise typer.Exit(Exit.CHECK_FAILED)

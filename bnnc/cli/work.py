@@ -165,6 +165,19 @@ def say_once(console: Console) -> Callable[[str], None]:
     return say
 
 
+def say_place(compiled: object, console: Console) -> dict[str, Any]:
+    """Says where a network runs, when that is a choice, and what to install for a better place. Returns the part
+    `place` of the JSON document."""
+    from bnnc.protocols import Place, Placed
+
+    place = compiled.place if isinstance(compiled, Placed) else Place("this computer")
+    if place != Place("this computer"):
+        console.note(f"runs on {place.text}")
+        for line in place.installs:
+            console.note(f"for an emulated board: {line}")
+    return {"place": {"text": place.text, "emulated": place.emulated, "install": list(place.installs)}}
+
+
 def file_inputs(path: str, model: Model, console: Console) -> dict[str, np.ndarray]:
     """The inputs in a file, checked against the model. Raises BnncError."""
     from bnnc.data import feed

@@ -4,7 +4,7 @@
 board a machine has here, and what is lacking.
 """
 
-from bnnc.backends.c.boards.choice import Choice, find
-from bnnc.backends.c.boards.emulated import Counts, Emulated, instructions, missing
+from bnnc.backends.c.boards.choice import AUTO, HOST, Choice, find
+from bnnc.backends.c.boards.emulated import Emulated, instructions, missing
 
-__all__ = ["Choice", "Counts", "Emulated", "find", "instructions", "missing"]
+__all__ = ["AUTO", "HOST", "Choice", "Emulated", "find", "instructions", "missing"]

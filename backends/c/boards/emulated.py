@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,37 +16,7 @@ from bnnc.backends.c.boards.emulators import INPUTS, OUTPUTS, REPORT, emulate
 from bnnc.backends.c.boards.firmware import Firmware, firmware_of
 from bnnc.backends.c.boards.table import Board, Toolchain
 from bnnc.diagnostics import Exit, error
-
-
-@dataclass(frozen=True)
-class LayerCount:
-    """What one function of the generated code executed, over all samples: `layer` and `op` are empty for those that
-    are no layer of the model's, such as copies of inputs."""
-
-    function: str
-    layer: str
-    op: str
-    calls: int
-    count: int
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What a run executed: `unit` is `instructions`, or `cycles`. `flash` and `ram` are bytes of the whole program with
-    its start-up code, its input and its output; `stack` is what was used of the stack."""
-
-    board: str
-    unit: str
-    samples: int
-    layers: tuple[LayerCount, ...]
-    flash: int
-    ram: int
-    stack: int
-
-    @property
-    def total(self) -> int:
-        """All layers, over all samples."""
-        return sum(layer.count for layer in self.layers)
+from bnnc.protocols import Counts, LayerCount
 
 
 class Emulated:
@@ -158,4 +127,4 @@ def missing(machine: str, board: str = AUTO) -> tuple[str, ...]:
     return find(machine, board).installs
 
 
-__all__ = ["Counts", "Emulated", "LayerCount", "instructions", "missing"]
+__all__ = ["Counts", "Emulated", "instructions", "missing"]
