@@ -32,6 +32,7 @@ from bnnc.loops.lower.training.values import (
     Flips,
     Known,
     Numbers,
+    OfOne,
     PerSample,
     Table,
     Value,
@@ -129,7 +130,7 @@ class NumberTasks(TaskWriter):
         # In place where the only reader of the old number is this sum.
         alone = isinstance(home, Numbers) and len(self.users[op.base]) == 1
         result = home.buffer if alone and isinstance(home, Numbers) else self.arena.take("number", I32, 1)
-        reads = tuple(v.buffer for v in (base, x) if not isinstance(v, Known | Table | Chosen))
+        reads = tuple(v.buffer for v in (base, x) if not isinstance(v, Known | Table | Chosen | OfOne))
 
         def emit(b: Builder, run: Run) -> None:
             total = b.let(self._elements(base, run)[0], "base") + self._sum(b, run, x)

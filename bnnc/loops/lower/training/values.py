@@ -118,23 +118,29 @@ class Flips:
     length: int
 
 
-Value = Known | Numbers | PerSample | Bits | Sums | Picks | HiddenWeights | Weights | Table | Chosen | Flips
+class OfOne:
+    """What belongs to a single sample, or to weights laid out for that: the kinds of it are in `single_values.py`."""
+
+
+Value = Known | Numbers | PerSample | Bits | Sums | Picks | HiddenWeights | Weights | Table | Chosen | Flips | OfOne
 
 
 class Arena:
     """Gives out places in the arena, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, alignment: int = ALIGNMENT) -> None:
         self.bytes = 0
         self.most = 0
+        self.alignment = alignment
         self._names: dict[str, int] = {}
 
     def take(self, name: str, element: Scalar, length: int) -> Buffer:
         """A new buffer."""
         number = self._names.get(name, 0)
         self._names[name] = number + 1
-        buffer = Buffer(f"{name}_{number}" if number else name, element, length, "arena", "both", ALIGNMENT, self.bytes)
-        self.bytes += -(-buffer.bytes // ALIGNMENT) * ALIGNMENT
+        name = f"{name}_{number}" if number else name
+        buffer = Buffer(name, element, length, "arena", "both", self.alignment, self.bytes)
+        self.bytes += -(-buffer.bytes // self.alignment) * self.alignment
         self.most = max(self.most, self.bytes)
         return buffer
 
