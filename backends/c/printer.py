@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -77,19 +77,35 @@ def print_program(
     index_bits: 16 or 32, the width of indices; `rom`: tables are read by macros. `origin` says which layer of the
     user's a function is.
     """
-    verify_program(program)
+    return print_programs((program,), prefix, index_bits, rom, origin, casts)[0]
+
+
+def print_programs(
+    programs: Sequence[Program],
+    prefix: str,
+    index_bits: int,
+    rom: bool,
+    origin: Callable[[Function], str],
+    casts: Mapping[Buffer, str],
+) -> tuple[Printed, list[list[str]]]:
+    """Several programs with the same functions, on one arena: what they share, and the body of each."""
+    for each in programs:
+        verify_program(each)
     printed = Printed()
-    symbols = _symbols(program, prefix)
-    shared = {a.buffer for f in (*program.functions, program.entry) for a in _pointers(f) if a.buffer.data is not None}
+    program = programs[0]
+    entries = [each.entry for each in programs]
+    constants = list(dict.fromkeys(buffer for each in programs for buffer in each.constants()))
+    symbols = _symbols(program.functions, constants, prefix)
+    shared = {a.buffer for f in (*program.functions, *entries) for a in _pointers(f) if a.buffer.data is not None}
     tables = []
     owners = {buffer: origin(f) for f in reversed(program.functions) for buffer in buffers_of(f) if origin(f)}
-    for buffer in program.constants():
+    for buffer in constants:
         narrow = _fits(buffer, index_bits)
         about = "; ".join(text for text in (owners.get(buffer, ""), comment_text(buffer.comment)) if text)
         tables.append(_table(symbols[buffer], buffer, about, narrow, rom and buffer not in shared, index_bits))
         printed.table_names.append((symbols[buffer], buffer))
     printed.tables = "\n".join(tables)
-    given = _given(program)
+    given = _given(program.functions, entries)
     functions: list[str] = []
     frames: dict[Function, int] = {}
     for function in program.functions:
@@ -97,18 +113,21 @@ def print_program(
         functions.append(printer.function(function, origin(function)))
         frames[function] = printer.frame + max((frames[c.function] for c in _calls(function)), default=0)
     printed.functions = "\n".join(functions)
-    printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared, given)
-    printed.body = printer.run(program, casts)
-    printed.stack_bytes = printer.frame + max(frames.values(), default=0)
-    return printed
+    bodies = []
+    for entry in entries:
+        printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared, given)
+        bodies.append(printer.run(entry, casts))
+        printed.stack_bytes = max(printed.stack_bytes, printer.frame + max(frames.values(), default=0))
+    printed.body = bodies[0]
+    return printed, bodies
 
 
-def _given(program: Program) -> dict[Variable, Interval]:
+def _given(functions: Sequence[Function], entries: Sequence[Function]) -> dict[Variable, Interval]:
     """What callers pass: an interval for every parameter that is a number. Callers come after what they call."""
-    given: dict[Variable, Interval] = {s.variable: (0, 0) for s in program.entry.body if isinstance(s, For)}
-    for function in (program.entry, *reversed(program.functions)):
+    given: dict[Variable, Interval] = {s.variable: (0, 0) for e in entries for s in e.body if isinstance(s, For)}
+    for function in (*entries, *reversed(functions)):
         ranges = Ranges(function, given)
-        if function is program.entry:
+        if any(function is entry for entry in entries):
             for variable, interval in given.items():
                 ranges.fix(variable, interval)
         for call in _calls(function):
@@ -121,11 +140,11 @@ def _given(program: Program) -> dict[Variable, Interval]:
     return given
 
 
-def _symbols(program: Program, prefix: str) -> dict[object, str]:
+def _symbols(functions: Sequence[Function], constants: Sequence[Buffer], prefix: str) -> dict[object, str]:
     """A name for every function and table that no other has, however short the user's names are."""
     names = Locals(f"{prefix}_{word}" for word in ("run", "argmax", "selftest", "checksum", "run_rows", "in", "out"))
     found: dict[object, str] = {}
-    items: tuple[Function | Buffer, ...] = (*program.functions, *program.constants())
+    items: tuple[Function | Buffer, ...] = (*functions, *constants)
     for item in items:
         found[item] = names.fresh(f"{prefix}_{item.name}"[:200])
     return found
@@ -226,14 +245,18 @@ class _FunctionPrinter(ExpressionPrinter):
         head = f"static BNNC_ALONE void {self._symbols[function]}({', '.join(parameters) or 'void'}) {{"
         return "\n".join([*([f"/* {about} */"] if about else []), *_wrapped(head, 0), *self._lines, "}", ""])
 
-    def run(self, program: Program, casts: Mapping[Buffer, str]) -> list[str]:
+    def run(self, entry: Function, casts: Mapping[Buffer, str]) -> list[str]:
         """The statements of the entry for one sample."""
-        entry = program.entry
         self._start(entry)
         self._buffers.update(casts)
+        touched = _touched(entry)
         for buffer in buffers_of(entry):
             if buffer.space == "arena":
                 self._printed.elements.add(buffer.element)
+            if buffer in touched:  # what the entry itself reads and writes
+                name = self._buffers[buffer] = self._locals.fresh(buffer.name)
+                constant = "const " if touched[buffer] == "read" else ""
+                self._line(f"{constant}uint32_t *const {name} = arena + {buffer.offset // 4};")
         loops = [s for s in entry.body if isinstance(s, For)]
         for sample in loops:  # none where nothing is to be done
             self.ranges.fix(sample.variable, (0, 0))
@@ -247,7 +270,7 @@ class _FunctionPrinter(ExpressionPrinter):
         super().__init__(Ranges(function, self._given), index_bits, index_type, rom, shared, self._name_of)
         # Every local once, saved registers, and a call's: more than compilers take at -O1 and above.
         numbers = {s.variable for s in statements_of(function.body) if isinstance(s, Assign | For)}
-        self.frame = 64 + 4 * len(function.parameters) + sum(max(4, v.of.element.bytes) for v in numbers)
+        self.frame = 64 + 4 * len(function.parameters) + sum(max(4, v.of.element.bytes * v.of.lanes) for v in numbers)
 
     def _finish(self) -> None:
         self._printed.primitives |= self.used
@@ -341,6 +364,19 @@ class _FunctionPrinter(ExpressionPrinter):
         return f"{self._name_of(buffer)}{offset}"
 
 
+def _touched(entry: Function) -> dict[Buffer, str]:
+    """The numbers in the arena that a function reads or writes itself."""
+    found: dict[Buffer, str] = {}
+    for statement in statements_of(entry.body):
+        for root in expressions_of(statement):
+            for node in nodes_of(root):
+                if isinstance(node, Load) and node.buffer.space == "arena" and node.buffer.element == I32:
+                    found.setdefault(node.buffer, "read")
+        if isinstance(statement, Store) and statement.buffer.space == "arena" and statement.buffer.element == I32:
+            found[statement.buffer] = "both"
+    return found
+
+
 def _variables_read(function: Function) -> set[object]:
     found: set[object] = set()
     for statement in statements_of(function.body):
@@ -401,4 +437,4 @@ def _wrapped(line: str, depth: int) -> list[str]:
     )
 
 
-__all__ = ["ELEMENTS", "PLAIN", "RESERVED", "Printed", "print_program", "word_type"]
+__all__ = ["ELEMENTS", "PLAIN", "RESERVED", "Printed", "print_program", "print_programs", "word_type"]
