@@ -140,17 +140,25 @@ def header_text(net: Net) -> str:
 def source_text(net: Net) -> str:
     """NAME.c."""
     printed = net.printed
-    machine = net.machine
+    parts = [net.title, f'#include "{net.prefix}.h"', *preamble(printed, net.machine)]
+    parts += [printed.tables, printed.functions]
+    parts.append(_run(net))
+    parts.append(_argmax(net))
+    parts.append(_checksum(net))
+    return "\n".join(parts)
+
+
+def preamble(printed: Printed, machine: Machine) -> list[str]:
+    """What printed functions need in front of them: headers, types, where tables go, and operators that C lacks."""
     popcount = POPCOUNT_CALL if machine.scalar_popcount else POPCOUNT_TABLE if machine.rom else POPCOUNT_SUMS
     index = "int" if machine.index_bits == 16 else "int32_t"
-    parts = [net.title, f'#include "{net.prefix}.h"']
     floats = F32 in printed.elements or "math.h" in printed.headers or "bnnc_whole" in printed.primitives
     headers = set(printed.headers)
     if floats:
         headers.add("float.h")
     if any(b.element == F32 for _, b in printed.table_names):
         headers |= {"string.h", "math.h"}
-    parts += [f"#include <{name}>" for name in sorted(headers)]
+    parts = [f"#include <{name}>" for name in sorted(headers)]
     if floats:
         parts += [
             "",
@@ -173,11 +181,7 @@ def source_text(net: Net) -> str:
         parts += [f"typedef {plain} {name};" for name, plain, _ in aliases]
         parts += ["#endif", ""]
     parts += primitives(printed.primitives, index, popcount)
-    parts += [printed.tables, printed.functions]
-    parts.append(_run(net))
-    parts.append(_argmax(net))
-    parts.append(_checksum(net))
-    return "\n".join(parts)
+    return parts
 
 
 def _rom(machine: Machine) -> str:
@@ -279,4 +283,4 @@ def _checksum(net: Net) -> str:
     return "\n".join(lines)
 
 
-__all__ = ["Net", "checksum", "header_text", "source_text"]
+__all__ = ["Net", "checksum", "header_text", "preamble", "source_text"]
