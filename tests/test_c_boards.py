@@ -26,7 +26,7 @@ def compiler() -> str:
 
 @needs_boards
 @needs_shared
-@pytest.mark.parametrize("machine", ["cortex-m0", "cortex-m4"])
+@pytest.mark.parametrize("machine", ["cortex-m0", "cortex-m4", "cortex-m55"])
 @pytest.mark.parametrize("workload", list(microcontrollers.WORKLOADS))
 def test_outputs_are_right_and_instructions_do_not_grow(
     workload: str, machine: str, request: pytest.FixtureRequest

@@ -30,6 +30,7 @@ from bnnc.loops.ir import (
     Extract,
     Fma,
     Function,
+    Gather,
     LaneIndex,
     Pack,
     PairProducts,
@@ -331,6 +332,20 @@ def test_pair_products(lanes: int, data: st.DataObject) -> None:
     got = apply(I16, lanes, PairProducts, x, y)
     products = x.astype(np.int64) * y
     assert np.array_equal(got, (products[0::2] + products[1::2]).astype(np.int32))
+
+
+@settings(max_examples=10, deadline=None)
+@given(lane_counts, st.sampled_from([I8, I32]), st.data())
+def test_gather(lanes: int, element: Scalar, data: st.DataObject) -> None:
+    table = draw_numbers(data, element, 40)
+    places = np.array(data.draw(st.lists(st.integers(0, 30), min_size=lanes, max_size=lanes)))
+    b = Builder("one")
+    from_, which = b.parameter("t", element, 40), b.parameter("k", I32, lanes)
+    value = Gather(from_, constant(9, I64), load(which, 0, vector_of(I32, lanes)))
+    b.store(b.parameter("y", element, lanes, "write"), 0, value)
+    assert np.array_equal(both(b.function(), table, places.astype(np.int32))[0], table[places + 9])
+    with pytest.raises(LoopError, match="leaves its 40"):
+        run_program(program_of(b.function()), [table, np.full(lanes, 31, np.int32)], 1)
 
 
 def broken(kind: str) -> Program:

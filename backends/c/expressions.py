@@ -10,10 +10,13 @@ import math
 from collections.abc import Callable
 
 from bnnc.backends.c.ranges import Ranges
+from bnnc.backends.c.vectors import function_name, vector_name
 from bnnc.diagnostics import error
 from bnnc.loops.ir import (
     F32,
     I1,
+    I32,
+    I16,
     I64,
     Binary,
     Buffer,
@@ -21,7 +24,9 @@ from bnnc.loops.ir import (
     Constant,
     Convert,
     Expression,
+    Extract,
     Fma,
+    Gather,
     Load,
     Pack,
     Reduce,
@@ -31,6 +36,7 @@ from bnnc.loops.ir import (
     Unary,
     Unpack,
     Variable,
+    Vector,
 )
 
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^", "udiv": "/", "urem": "%", "shl": "<<"}
@@ -49,7 +55,9 @@ ATOM, UNARY, COMPARED, LOOSE = 0, 2, 6, 9
 
 
 def word_type(type_: Type) -> str:
-    """The C type of a number of that type, where it is not an index."""
+    """The C type of a number or vector of that type, where it is not an index."""
+    if name := vector_name(type_):
+        return name
     if type_ == I1:
         return "int"
     return "float" if type_.element == F32 else f"uint{type_.element.bits}_t"
@@ -83,8 +91,8 @@ class ExpressionPrinter:
 
     def type_of(self, node: Expression) -> str:
         """The C type in which the value is computed."""
-        if node.type.lanes != 1:
-            raise error("B0603", f"the C target has no vectors, but a kernel uses {node.type}")
+        if node.type.lanes != 1 and vector_name(node.type) is None:
+            raise error("B0603", f"the C target has no vectors of {node.type}")
         return self.index_type if self.is_index(node) else word_type(node.type)
 
     # ---------------------------------------------------------------------------------------------------- expressions
@@ -124,7 +132,8 @@ class ExpressionPrinter:
         return f"{name}({', '.join(arguments)})", ATOM
 
     def _print(self, node: Expression) -> tuple[str, int]:
-        self.type_of(node)
+        if node.type.lanes != 1 or isinstance(node, Extract):
+            return self._vector(node), ATOM
         match node:
             case Constant(value, of):
                 if of.element.is_float:
@@ -135,6 +144,9 @@ class ExpressionPrinter:
             case Variable():
                 return self.names[node], ATOM
             case Load(buffer, index, _, _):
+                offset = self._byte_offset(node)
+                if offset is not None:
+                    return self._call("bnnc_word_at", self.name_of(buffer), self.value(offset))
                 place = f"{self.name_of(buffer)}[{self.index(index)}]"
                 if self.rom and buffer.space == "constant" and buffer not in self.shared:
                     bits = self.index_bits if self.is_index(node) else buffer.element.bits
@@ -171,6 +183,52 @@ class ExpressionPrinter:
             case Unpack(operand, _):
                 return f"({self.atom(operand)} & 1u) != 0u", COMPARED
         raise error("B0603", f"the C target has no `{type(node).__name__}`")
+
+    def _vector(self, node: Expression) -> str:
+        """A vector, or a lane of one: each operation is a function, for which processors have an instruction."""
+
+        def call(what: str, of: Type, *arguments: str) -> str:
+            name = function_name(what, of)
+            self.used.add(name)
+            return f"{name}({', '.join(arguments)})"
+
+        match node:
+            case Extract(operand, lane) if vector_name(operand.type):
+                return call("lane", operand.type, self.value(operand), str(lane))
+            case _ if vector_name(node.type) is None:
+                raise error("B0603", f"the C target has no vectors of {node.type}")
+            case Variable():
+                return self.names[node]
+            case Constant(value, of):
+                return call("splat", of, _literal(int(value), of.element.bits))
+            case Splat(operand, of):
+                return call("splat", of, self.value(operand))
+            case Load(buffer, index, of, _):
+                return call("load", of, self.place(buffer, index))
+            case Convert("zext", Load(buffer, index, Vector(element, _), _), of) if element == I16:
+                return call("widen", of, self.place(buffer, index))
+            case Gather(buffer, index, offsets):
+                return call("gather", node.type, self.place(buffer, index), self.value(offsets))
+            case Unary("not", operand):
+                return call("not", node.type, self.value(operand))
+            case Binary("and" | "or" | "xor" | "add" as operator, left, right):
+                return call(operator, node.type, self.value(left), self.value(right))
+        raise error("B0603", f"the C target has no `{type(node).__name__}` of vectors")
+
+    def place(self, buffer: Buffer, index: Expression) -> str:
+        """A pointer to an element."""
+        name = self.name_of(buffer)
+        return name if self.ranges.of(index) == (0, 0) else f"{name} + {self.atom(index, 4)}"
+
+    def _byte_offset(self, node: Load) -> Expression | None:
+        """Where a word lies in bytes, if its index is made of that: small processors then need no shift."""
+        index, buffer = node.index, node.buffer
+        if self.rom and buffer.space == "constant" or buffer.element != I32 or buffer.access != "read":
+            return None
+        match index:
+            case Binary("lshr_exact", offset, Constant(2, _)):
+                return offset
+        return None
 
     def _float(self, value: float) -> tuple[str, int]:
         if math.isfinite(value):
@@ -234,7 +292,7 @@ class ExpressionPrinter:
     def _index(self, operator: str, left: Expression, right: Expression) -> tuple[str, int]:
         if operator in ("min", "max"):
             return self._call(f"bnnc_{operator}", self.value(left), self.value(right))
-        if operator in ("lshr", "ashr"):
+        if operator in ("lshr", "lshr_exact", "ashr"):
             return f"{self.atom(left)} >> {self.atom(right)}", LOOSE
         sign = _SIGNS.get(operator) or _SIGNED[operator]
         level = _LEVELS.get(sign, ATOM)
@@ -255,7 +313,7 @@ class ExpressionPrinter:
         if operator in _SIGNED:
             word = f"uint{bits}_t"
             return f"({word})({self._signed(left)} {_SIGNED[operator]} {self._signed(right)})", UNARY
-        sign = ">>" if operator == "lshr" else _SIGNS[operator]
+        sign = ">>" if operator in ("lshr", "lshr_exact") else _SIGNS[operator]
         if bits < 32:
             # uint16_t * uint16_t is an int, and may overflow one.
             sides = [f"(uint32_t){self.wide(side)}" for side in (left, right)]

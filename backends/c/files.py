@@ -11,6 +11,7 @@ from bnnc.backends.c.interface import Interface, Signature
 from bnnc.backends.c.names import comment_text
 from bnnc.backends.c.primitives import POPCOUNT_CALL, POPCOUNT_SUMS, POPCOUNT_TABLE, primitives
 from bnnc.backends.c.printer import Printed
+from bnnc.backends.c.vectors import vectors_text
 from bnnc.loops.ir import F32, I16, I64, Buffer
 from bnnc.loops.machine import Machine
 
@@ -181,6 +182,7 @@ def preamble(printed: Printed, machine: Machine) -> list[str]:
         parts += [f"typedef {plain} {name};" for name, plain, _ in aliases]
         parts += ["#endif", ""]
     parts += primitives(printed.primitives, index, popcount)
+    parts.append(vectors_text(printed.primitives))
     return parts
 
 

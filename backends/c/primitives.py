@@ -85,6 +85,14 @@ static inline uint32_t bnnc_shift_right(uint32_t x, uint32_t n) {
         "static inline uint64_t bnnc_shift_right64(uint64_t x, uint64_t n) {\n"
         "    return (x >> 63) != 0u ? ~(~x >> n) : x >> n;\n}\n",
     ),
+    "bnnc_word_at": (
+        (),
+        """/* The word that lies so many bytes from the first. */
+static inline uint32_t bnnc_word_at(const uint32_t *words, uint32_t offset) {
+    return *(const uint32_t *)(const void *)((const unsigned char *)words + offset);
+}
+""",
+    ),
     "bnnc_float_bits": (
         (),
         """static inline uint32_t bnnc_float_bits(float x) {
@@ -141,7 +149,7 @@ for _name, _sign in (("min", "<"), ("max", ">")):
 
 def primitives(used: set[str], index: str, popcount: str) -> list[str]:
     """The texts of those that are used, and of what these use."""
-    wanted = set(used)
+    wanted = used & PRIMITIVES.keys()
     for name in list(wanted):
         wanted.update(PRIMITIVES[name][0])
     texts = {**{name: text for name, (_, text) in PRIMITIVES.items()}, "bnnc_popcount": popcount}

@@ -11,6 +11,7 @@ import numpy as np
 from bnnc.backends.c.expressions import ExpressionPrinter, word_type
 from bnnc.backends.c.names import RESERVED, Locals, comment_text
 from bnnc.backends.c.ranges import Interval, Ranges
+from bnnc.backends.c.vectors import function_name
 from bnnc.diagnostics import error
 from bnnc.loops.ir import (
     F32,
@@ -25,6 +26,7 @@ from bnnc.loops.ir import (
     Expression,
     For,
     Function,
+    Gather,
     If,
     Load,
     Pointer,
@@ -293,7 +295,7 @@ class _FunctionPrinter(ExpressionPrinter):
         self._line("}")
 
     def _statements(self, body: tuple[Statement, ...]) -> None:
-        loads = [isinstance(s, Assign) and any(isinstance(n, Load) for n in nodes_of(s.value)) for s in body]
+        loads = [isinstance(s, Assign) and any(isinstance(n, Load | Gather) for n in nodes_of(s.value)) for s in body]
         ordered = sum(loads) >= MANY_LOADS
         for number, statement in enumerate(body):
             if ordered and loads[number] and number and not loads[number - 1]:
@@ -304,6 +306,11 @@ class _FunctionPrinter(ExpressionPrinter):
                     self._assign(variable, value)
                 case Store(buffer, index, value, _):
                     stored = self.value(value)
+                    if value.type.lanes != 1:
+                        name = function_name("store", value.type)
+                        self.used.add(name)
+                        self._line(f"{name}({self.place(buffer, index)}, {stored});")
+                        continue
                     if buffer.element == I64:
                         stored = self.wide(value)
                     self._line(f"{self._name_of(buffer)}[{self.index(index)}] = {stored};")

@@ -14,6 +14,7 @@ from bnnc.loops.ir import (
     Expression,
     Extract,
     Fma,
+    Gather,
     LaneIndex,
     Load,
     Pack,
@@ -42,6 +43,7 @@ _INTEGER = {
     "xor": "xor",
     "shl": "shl",
     "lshr": "lshr",
+    "lshr_exact": "lshr exact",
     "ashr": "ashr",
 }
 _INTEGER_CALLS = {"min": "smin", "max": "smax", "umin": "umin", "umax": "umax"}
@@ -128,6 +130,10 @@ class ExpressionPrinter:
             case Load(buffer, index, of, alignment):
                 place = self.address(buffer, buffer.element, index)
                 return self.emit(f"load {type_text(of)}, ptr {place}, align {alignment or buffer.element.bytes}")
+            case Gather(buffer, index, offsets):
+                return self._gather(
+                    self.address(buffer, buffer.element, index), self.value(offsets), offsets.type, type_
+                )
             case Unary(operator, operand):
                 return self._unary(operator, self.value(operand), type_)
             case Binary(operator, left, right):
@@ -180,6 +186,22 @@ class ExpressionPrinter:
                 base = f"vector.reduce.{_REDUCE.get(operator, operator)}"
                 return self.intrinsic(base, type_, operand.type, (operand.type, value))
         raise TypeError(f"no LLVM form for {type(expression).__name__}")
+
+    def _gather(self, base: str, offsets: str, lanes: Type, type_: Type) -> str:
+        """Loads lane by lane, which is what most processors do with such an instruction too."""
+        result = "poison"
+        element = type_text(type_.element)
+        for lane in range(type_.lanes):
+            offset = (
+                self.emit(f"extractelement {type_text(lanes)} {offsets}, i64 {lane}") if type_.lanes > 1 else offsets
+            )
+            wide = self.emit(f"zext i32 {offset} to i64")
+            place = self.emit(f"getelementptr inbounds {element}, ptr {base}, i64 {wide}")
+            loaded = self.emit(f"load {element}, ptr {place}, align {type_.element.bytes}")
+            if type_.lanes == 1:
+                return loaded
+            result = self.emit(f"insertelement {type_text(type_)} {result}, {element} {loaded}, i64 {lane}")
+        return result
 
     def _unary(self, operator: str, value: str, type_: Type) -> str:
         if type_.element.is_float:

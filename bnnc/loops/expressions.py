@@ -135,6 +135,20 @@ class Load(Expression):
         self._typed(self.of)
 
 
+@dataclass(frozen=True, eq=False)
+class Gather(Expression):
+    """buffer[index + offsets[lane]] in each lane: offsets are a vector of i32, taken as unsigned."""
+
+    buffer: Buffer
+    index: Expression
+    offsets: Expression
+
+    def __post_init__(self) -> None:
+        _check(self.index.type in (I32, I64), f"an index is i32 or i64, not {self.index.type}")
+        _check(self.offsets.type.element == I32, f"offsets are of i32, not {self.offsets.type}")
+        self._typed(with_element(self.offsets.type, self.buffer.element))
+
+
 UNARY_INTEGER = ("neg", "not", "abs", "popcount", "count_trailing_zeros")
 UNARY_FLOAT = ("neg", "abs", "sqrt", "floor", "ceil", "round_even", "truncate")
 
@@ -153,13 +167,16 @@ class Unary(Expression):
 
 
 BINARY_BOTH = ("add", "sub", "mul", "div", "min", "max")
-BINARY_INTEGER = (*BINARY_BOTH, "rem", "udiv", "urem", "umin", "umax", "and", "or", "xor", "shl", "lshr", "ashr")
+BINARY_INTEGER = (
+    *BINARY_BOTH, "rem", "udiv", "urem", "umin", "umax", "and", "or", "xor", "shl", "lshr", "lshr_exact", "ashr",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Binary(Expression):
     """Two operands of one type. Integers: `add sub mul and or xor shl lshr ashr`, signed `div rem min max`, unsigned
-    `udiv urem umin umax`; division truncates, a divisor is never 0, a shift is below the width.
+    `udiv urem umin umax`; division truncates, a divisor is never 0, a shift is below the width. `lshr_exact` is an
+    `lshr` that loses no set bit: as an index, `offset lshr_exact 2` is a word that is known by its bytes.
     f32: `add sub mul div`; `min(a, b)` is `b if b < a else a` and `max(a, b)` is `b if b > a else a` (so a NaN in a
     stays, one in b is dropped)."""
 

@@ -67,6 +67,7 @@ from bnnc.loops.expressions import (
     Expression,
     Extract,
     Fma,
+    Gather,
     LaneIndex,
     Load,
     Operand,
@@ -129,6 +130,7 @@ __all__ = [
     "Fma",
     "For",
     "Function",
+    "Gather",
     "If",
     "LaneIndex",
     "Load",
@@ -328,5 +330,5 @@ def buffers_of(function: Function) -> tuple[Buffer, ...]:
         elif isinstance(statement, Barrier):
             found[statement.meeting] = None
         for root in expressions_of(statement):
-            found.update((node.buffer, None) for node in nodes_of(root) if isinstance(node, Load))
+            found.update((node.buffer, None) for node in nodes_of(root) if isinstance(node, Load | Gather))
     return tuple(found)

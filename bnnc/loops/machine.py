@@ -17,7 +17,8 @@ class Machine:
     count in bytes, which every vector unit can do in a few). `scalar_popcount`: of one word. `flags_to_bits`: the flags
     of a comparison become bits of a word in an instruction or two. `triple`, `cpu` and `features` are LLVM's; the
     triple is empty for machines that only C reaches. `rows`: bits of layers are added row by row, 32 outputs a word,
-    which small processors do faster than counting (loops/kernels/bitslice.py). `index_bits`: of the numbers
+    which small processors do faster than counting (loops/kernels/bitslice.py), or with vectors
+    `row_lanes` words at once (loops/kernels/row_vectors.py). `index_bits`: of the numbers
     that index arrays. `rom`: constants lie in a memory that only special instructions read.
     """
 
@@ -36,6 +37,7 @@ class Machine:
     l1_bytes: int = 32 << 10
     l2_bytes: int = 256 << 10
     rows: bool = False
+    row_lanes: int = 1
     index_bits: int = 64
     rom: bool = False
 
@@ -119,7 +121,7 @@ CONTROLLERS: tuple[Machine, ...] = (
     _small("cortex-m4", "ARM Cortex-M4 with FPU", rows=True),
     _small("cortex-m7", "ARM Cortex-M7 with FPU", rows=True),
     _small("cortex-m33", "ARM Cortex-M33 with FPU", rows=True),
-    _small("cortex-m55", "ARM Cortex-M55 with FPU", rows=True),
+    _small("cortex-m55", "ARM Cortex-M55 with FPU and vectors (MVE)", rows=True, row_lanes=4),
     _small("rv32imac", "32-bit RISC-V without Zbb (no FPU)", rows=True, fma=False),
     _small("rv32imac_zbb", "32-bit RISC-V with Zbb (no FPU)", rows=True, scalar_popcount=True, fma=False),
     _small("xtensa", "Xtensa LX6 and LX106: ESP32, ESP8266 (no FPU)", rows=True, fma=False),

@@ -15,6 +15,7 @@ from bnnc.loops.ir import (
     Fma,
     For,
     Function,
+    Gather,
     If,
     LaneIndex,
     Load,
@@ -136,6 +137,8 @@ def _show(expression: Expression) -> str:
             return name
         case Load(buffer, index, of, _):
             return f"{buffer.name}[{_span(index, of)}]"
+        case Gather(buffer, index, offsets):
+            return f"{buffer.name}[{_show(index)} + {show(offsets)}]"
         case Unary(operator, value):
             return f"{operator}({show(value)})"
         case Binary(operator, left, right) | Compare(operator, left, right):

@@ -30,6 +30,7 @@ from bnnc.loops.ir import (
     Fma,
     For,
     Function,
+    Gather,
     If,
     LaneIndex,
     Load,
@@ -61,12 +62,14 @@ class LoopError(Exception):
 
 @dataclass(frozen=True)
 class _Memory:
-    """A buffer at run time: `room` elements from `start` on. Addresses count from a multiple of 64."""
+    """A buffer at run time: `room` elements from `start` on, and `below` before it. Addresses count from a multiple of
+    64."""
 
     elements: Value
     start: int
     room: int
     writable: bool
+    below: int = 0
 
 
 def run_program(program: Program, inputs: Sequence[np.ndarray], samples: int) -> list[np.ndarray]:
@@ -156,9 +159,18 @@ class _Frame:
                 passed.append(self.value(argument))
                 continue
             assert isinstance(parameter, Buffer)
+            if not parameter.length:
+                passed.append(self._open(argument))
+                continue
             memory, first = self._place(argument.buffer, argument.index, parameter.length, parameter.alignment)
             passed.append(_Memory(memory.elements, first, parameter.length, memory.writable))
         _Frame(self._arena).run(callee, passed)
+
+    def _open(self, argument: Pointer) -> _Memory:
+        """The whole buffer, seen from a place of it."""
+        memory, number = self._find(argument.buffer), int(self.value(argument.index)[0])
+        room, below = memory.room - number, memory.below + number
+        return _Memory(memory.elements, memory.start + number, room, memory.writable, below)
 
     def _find(self, buffer: Buffer) -> _Memory:
         found = self._memory.get(buffer)
@@ -180,7 +192,7 @@ class _Frame:
         """Where buffer[index : index + count] lies, checked."""
         memory, number = self._find(buffer), int(self.value(index)[0])
         first = memory.start + number
-        if number < 0 or number + count > memory.room:
+        if number < -memory.below or number + count > memory.room:
             raise LoopError(f"{buffer.name}[{number} : {number + count}] leaves its {memory.room} elements")
         address = first * buffer.element.bytes + (buffer.offset if buffer.space == "arena" else 0)
         if alignment and address % alignment:
@@ -197,6 +209,12 @@ class _Frame:
             case Load(buffer, index, of, alignment):
                 memory, first = self._place(buffer, index, of.lanes, alignment)
                 return memory.elements[first : first + of.lanes].copy()
+            case Gather(buffer, index, offsets):
+                memory, first = self._place(buffer, index, 0, 0)
+                places = first + _unsigned(self.value(offsets)).astype(np.int64)
+                if places.max() >= memory.start + memory.room:
+                    raise LoopError(f"{buffer.name}[{places.max() - memory.start}] leaves its {memory.room} elements")
+                return memory.elements[places]
             case Unary(operator, operand):
                 return _unary(operator, self.value(operand), operand.type.element)
             case Binary(operator, left, right):
@@ -298,6 +316,11 @@ def _binary(operator: str, a: Value, b: Value) -> Value:
             return a >> b
         case "lshr":
             return (_unsigned(a) >> _unsigned(b)).view(a.dtype)
+        case "lshr_exact":
+            shifted: Value = (_unsigned(a) >> _unsigned(b)).view(a.dtype)
+            if ((shifted << b) != a).any():
+                raise LoopError("lshr_exact loses a set bit")
+            return shifted
         case "min":
             return np.where(b < a, b, a)
         case "max":

@@ -14,6 +14,7 @@ from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
 from bnnc.loops.kernels.lanes import lane_conv
 from bnnc.loops.kernels.mcu_pixels import pixel_conv, pixels_fit, pixels_scratch
 from bnnc.loops.kernels.popcount import popcount_conv, weight_words
+from bnnc.loops.kernels.row_vectors import vector_conv, vector_scratch
 from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_shape, packed, plane_weights
 from bnnc.loops.lower.network import Network, window_pads
@@ -139,11 +140,12 @@ def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Win
     assert isinstance(layout, Packed)
     assert isinstance(epilogue, StepToPlanes)
     meaning = _halo_meaning(image)
-    function = row_conv(
+    vectors = network.machine.row_lanes > 1
+    function = (vector_conv if vectors else row_conv)(
         _name(network, op, window), image, weights, window, layout, epilogue.thresholds, epilogue.values,
         pad_value=pad_value, halo_value=-1 if meaning is None else meaning, loc=op.loc,
     )  # fmt: skip
-    lists = elements(Int(-(2**15), 2**15 - 1), (scratch_length(image, window),))
+    lists = elements(Int(-(2**15), 2**15 - 1), ((vector_scratch if vectors else scratch_length)(image, window),))
     scratch = Place(lists, Storage(f"{function.name}_scratch", lists.length * 2))
     network.places[result] = network.emit(function, (network.as_layout(x, image), scratch), layout, result)
 
