@@ -12,6 +12,7 @@ from tests.verilog import needs_iverilog, needs_verilator, pack, simulate, unpac
 pytestmark = needs_iverilog
 seeds = st.integers(0, 2**31)
 stalls = st.sampled_from([0, 80, 200])
+Pair = tuple[int, int]
 
 
 def examples(count: int) -> settings:
@@ -255,3 +256,143 @@ def test_argmax(width: int, signed: int, lanes: int, beats: int, stall: int, see
     assert found.beats["out"] == x.argmax(1).tolist()
     if not stall:
         assert found.interval("out", 1) == beats
+
+
+def window_beats(
+    x: np.ndarray, lanes: int, groups: int, kernel: Pair, stride: Pair, dilation: Pair, pad: Pair, out: Pair, value: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of x [samples, H, W, C] in the order of bnnc_window: lanes [beats, lanes] and pad [beats]."""
+    samples, height, columns, channels = x.shape
+    last = [(out[i] - 1) * stride[i] + (kernel[i] - 1) * dilation[i] - pad[i] + 1 for i in range(2)]
+    after = [max(last[0] - height, 0), max(last[1] - columns, 0)]
+    margins = ((0, 0), (pad[0], after[0]), (pad[1], after[1]), (0, 0))
+    wide = np.pad(x, margins, constant_values=value)
+    outside = np.pad(np.zeros(x.shape[:3] + (1,), bool), margins, constant_values=True)
+    taps, pads = [], []
+    size = channels // groups
+    for oy, ox, g, ky, kx in np.ndindex(out[0], out[1], groups, *kernel):
+        y, z = oy * stride[0] + ky * dilation[0], ox * stride[1] + kx * dilation[1]
+        taps.append(wide[:, y, z, g * size : (g + 1) * size].reshape(samples, -1, lanes))
+        pads.append(np.repeat(outside[:, y, z], size // lanes, axis=1))
+    return np.concatenate(taps, 1).reshape(-1, lanes), np.concatenate(pads, 1).ravel()
+
+
+@examples(40)
+@given(st.data(), st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), stalls, seeds)
+def test_window(data: st.DataObject, width: int, lanes: int, groups: int, chunks: int, stall: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def pair(low: int, high: int) -> Pair:
+        return data.draw(st.integers(low, high)), data.draw(st.integers(low, high))
+
+    size, kernel, stride, dilation, pad = pair(1, 9), pair(1, 4), pair(1, 3), pair(1, 2), pair(0, 2)
+    after = pair(0, 2)
+    room = [size[i] + pad[i] + after[i] - (kernel[i] - 1) * dilation[i] - 1 for i in range(2)]
+    if min(room) < 0:
+        return
+    out = (room[0] // stride[0] + 1, room[1] // stride[1] + 1)
+    channels, samples, value = lanes * groups * chunks, 4, int(rng.integers(0, 2**width))
+    x = numbers(rng, width, 0, (samples, *size, channels))
+    taps, pads = window_beats(x, lanes, groups, kernel, stride, dilation, pad, out, value)
+    names = ("HEIGHT", "COLUMNS", "KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "DILATION_H", "DILATION_W")
+    more = ("PAD_TOP", "PAD_LEFT", "OUT_HEIGHT", "OUT_COLUMNS")
+    shape = dict(zip(names + more, (*size, *kernel, *stride, *dilation, *pad, *out), strict=True))
+    fixed = {"WIDTH": width, "LANES": lanes, "CHANNELS": channels, "GROUPS": groups, "PAD_VALUE": value}
+    found = simulate(
+        "bnnc_window",
+        {**fixed, **shape},
+        {"in": (lanes * width, pack(x.reshape(-1, lanes), width))},
+        {"out": (lanes * width + 1, len(taps))},
+        stall=stall,
+        seed=seed,
+    )
+    beats = found.beats["out"]
+    assert [beat >> (lanes * width) for beat in beats] == pads.astype(int).tolist()
+    assert np.array_equal(unpack(beats, lanes, width), taps)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(3, 1, 1), (3, 1, 0), (2, 2, 0), (5, 1, 2), (1, 1, 0)])
+def test_windows_come_without_a_gap(kernel: int, stride: int, pad: int) -> None:
+    """A beat a cycle once it runs, where a window has at least as many beats as come in for it."""
+    rng = np.random.default_rng(0)
+    x = numbers(rng, 3, 0, (5, 12, 12, 2))
+    out = (12 + 2 * pad - kernel) // stride + 1
+    taps, _ = window_beats(x, 2, 1, (kernel, kernel), (stride, stride), (1, 1), (pad, pad), (out, out), 0)
+    sizes = {
+        "HEIGHT": 12,
+        "COLUMNS": 12,
+        "KERNEL_H": kernel,
+        "KERNEL_W": kernel,
+        "STRIDE_H": stride,
+        "STRIDE_W": stride,
+    }
+    found = simulate(
+        "bnnc_window",
+        {"WIDTH": 3, "LANES": 2, "CHANNELS": 2, "PAD_TOP": pad, "PAD_LEFT": pad, "OUT_HEIGHT": out, "OUT_COLUMNS": out}
+        | sizes,
+        {"in": (6, pack(x.reshape(-1, 2), 3))},
+        {"out": (7, len(taps))},
+    )
+    assert np.array_equal(unpack(found.beats["out"], 2, 3), taps)
+    per_sample = len(taps) // 5
+    assert found.interval("out", per_sample) <= max(per_sample, 144) * 1.02
+
+
+@examples(25)
+@given(
+    st.integers(1, 3), st.integers(1, 7), st.integers(0, 1), st.integers(1, 6), st.integers(0, 2), st.integers(1, 3),
+    st.sampled_from(["none", "all", "some"]), stalls, seeds,
+)  # fmt: skip
+def test_pool(
+    lanes: int, width: int, signed: int, taps: int, function: int, chunks: int, smallest: str, stall: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = 10
+    x = numbers(rng, width, signed, (pixels, chunks, taps, lanes))
+    pads = rng.random((pixels, chunks, taps)) < 0.3
+    pads[:, :, int(rng.integers(0, taps))] = False
+    factor, offset = (int(v) for v in rng.integers(-3, 4, 2))
+    low, high = raw(width, signed)
+    if function == 2:
+        terms = np.where(pads[..., None], 0, factor * x + offset)
+        expected = terms.sum(2)
+        reach = taps * max(abs(factor * low + offset), abs(factor * high + offset))
+        out_width = width_of(-reach, reach, True)
+    else:
+        flags = {"none": np.zeros, "all": np.ones}.get(smallest, lambda s, t: rng.random(s) < 0.5)(
+            (chunks, lanes), bool
+        )
+        outside = pads[..., None]
+        largest = np.where(outside, low - 1, x).max(2)
+        least = np.where(outside, high + 1, x).min(2)
+        expected = least if function == 1 else np.where(flags, least, largest)
+        out_width = width
+    beats = [
+        lane | int(pad) << (lanes * width)
+        for lane, pad in zip(pack(x.reshape(-1, lanes), width), pads.ravel(), strict=True)
+    ]
+    parameters: dict[str, int | str] = {
+        "LANES": lanes,
+        "IN_WIDTH": width,
+        "SIGNED": signed,
+        "OUT_WIDTH": out_width,
+        "TAPS": taps,
+        "FUNCTION": function,
+        "CHUNKS": chunks,
+    }
+    if function == 2:
+        parameters |= {"FACTOR": factor, "OFFSET": offset}
+    elif function == 0:
+        parameters["SMALLEST"] = sum(int(flag) << i for i, flag in enumerate(flags.ravel()))
+    found = simulate(
+        "bnnc_pool",
+        parameters,
+        {"in": (lanes * width + 1, beats)},
+        {"out": (lanes * out_width, pixels * chunks)},
+        stall=stall,
+        seed=seed,
+    )
+    result = unpack(found.beats["out"], lanes, out_width, bool(signed or function == 2))
+    assert np.array_equal(result, expected.reshape(-1, lanes))
+    if not stall:
+        assert found.interval("out", 1) == taps
