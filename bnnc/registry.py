@@ -16,7 +16,11 @@ from bnnc.diagnostics import BnncError, Diagnostic, Exit, error
 from bnnc.protocols import API_VERSION, Backend, Frontend
 
 BUILT_IN: dict[str, dict[str, str]] = {
-    "bnnc.backends": {"llvm": "bnnc.backends.llvm:Backend", "c": "bnnc.backends.c:Backend"},
+    "bnnc.backends": {
+        "llvm": "bnnc.backends.llvm:Backend",
+        "c": "bnnc.backends.c:Backend",
+        "verilog": "bnnc.backends.verilog:Backend",
+    },
     "bnnc.frontends": {
         "onnx": "bnnc.frontends.onnx:Frontend",
         "bnnm": "bnnc.frontends.bnnm:Frontend",

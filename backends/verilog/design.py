@@ -62,7 +62,7 @@ class Stream:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """A read-only memory: word a is row a of `packed` (uint8 [words, ceil(width / 8)], least significant byte first)."""
+    """A read-only memory. Word a is row a of `packed`: uint8 [words, ceil(width / 8)], least significant byte first."""
 
     name: str
     width: int
@@ -231,7 +231,8 @@ class Folding:
 class Design:
     """The circuit. Engines stand in the order of the data; every stream has one source and one reader.
 
-    `inputs` and `outputs` are the streams at the top, in the order of the boundary's; `layers` what can be folded.
+    `inputs` and `outputs` are the streams at the top, in the order of the boundary's; `classes` is that of the arg-max,
+    where there is one; `layers` what can be folded.
     """
 
     name: str
@@ -240,6 +241,7 @@ class Design:
     outputs: tuple[Stream, ...]
     layers: tuple[Layer, ...]
     folding: Folding
+    classes: Stream | None = None
 
     @property
     def modules(self) -> tuple[str, ...]:

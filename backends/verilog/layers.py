@@ -1,0 +1,149 @@
+"""The layers of a circuit that can be folded: what they compute, and how a fold is chosen where nobody says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from bnnc.backends.verilog.circuit import width_of
+from bnnc.backends.verilog.design import Fold, Folding, Layer
+from bnnc.diagnostics import Exit, error
+from bnnc.ir import bit, fixed
+from bnnc.ir.op import Op
+from bnnc.ir.types import Bit, stored_range
+
+BITS, INTEGERS = "bnnc_mvu_bits", "bnnc_mvu_integers"
+FoldedOp = bit.Conv | bit.Dense | fixed.Conv | fixed.Dense
+PARALLEL = 1024
+"""Products a cycle, of all layers together, that the plain fold aims at."""
+
+
+def layer_of(op: FoldedOp, name: str) -> Layer:
+    """What can be folded of a convolution or a dense layer."""
+    w = op.weights
+    convolution = isinstance(op, bit.Conv | fixed.Conv)
+    groups = op.groups if isinstance(op, bit.Conv | fixed.Conv) else 1
+    taps = math.prod(w.shape[2:]) if convolution else 1
+    pixels = math.prod(op.type.shape[1:]) if convolution else 1
+    bits = isinstance(op.x.type.dtype, Bit) and isinstance(op, bit.Conv | bit.Dense) and int(np.abs(w).max()) <= 1
+    flag = bits and isinstance(op, bit.Conv) and any(op.pads) and op.pad_value == 0
+    return Layer(
+        name,
+        BITS if bits else INTEGERS,
+        pixels * groups,
+        groups,
+        w.shape[1] * taps,
+        w.shape[0] // groups,
+        w.shape[1],
+        taps,
+        1 if bits else width_of(*_input_range(op))[0],
+        _weight_width(w),
+        flag,
+        op.loc,
+    )
+
+
+def _input_range(op: FoldedOp) -> tuple[int, int]:
+    """The numbers that an integer engine multiplies: those of the input, and what stands outside of it."""
+    lo, hi = stored_range(op.x.type.dtype)
+    if isinstance(op, bit.Conv) and any(op.pads):
+        return min(lo, op.pad_value), max(hi, op.pad_value)
+    if isinstance(op, fixed.Conv) and any(op.pads):
+        return min(lo, 0), max(hi, 0)
+    return lo, hi
+
+
+def _weight_width(w: np.ndarray) -> int:
+    """1 for weights of -1 and +1, else the bits of two's complement."""
+    if bool((np.abs(w) == 1).all()):
+        return 1
+    return max(2, width_of(min(int(w.min()), -1), int(w.max()))[0])
+
+
+def divisors(number: int) -> list[int]:
+    """Ascending."""
+    small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+    return small + [number // n for n in reversed(small) if n * n != number]
+
+
+def folds_of(layer: Layer) -> list[Fold]:
+    """Every fold that a layer can have."""
+    return [
+        Fold(pe, simd)
+        for pe in divisors(layer.outputs)
+        for simd in divisors(layer.channels if layer.flag else layer.inputs)
+    ]
+
+
+def plain_folding(layers: Sequence[Layer]) -> Folding:
+    """About equally many cycles for every layer, with PARALLEL products a cycle in all."""
+    cycles = max(1, sum(layer.work for layer in layers) // PARALLEL)
+    return Folding(tuple((layer.name, _smallest(layer, cycles)) for layer in layers))
+
+
+def _smallest(layer: Layer, cycles: int) -> Fold:
+    """The fold with the fewest products a cycle that needs at most `cycles`; of equal ones the one with most inputs."""
+    folds = folds_of(layer)
+    fast = [fold for fold in folds if layer.cycles(fold) <= cycles] or [folds[-1]]
+    return min(fast, key=lambda fold: (fold.pe * fold.simd, abs(math.log2(fold.simd / max(1, 4 * fold.pe)))))
+
+
+def given_folding(layers: Sequence[Layer], pe: str, simd: str) -> Folding:
+    """The fold of `-X pe=16,8,8,10 -X simd=49,16,8,8`: a number for each layer, in order; else the plain one.
+
+    Raises BnncError B0621 for numbers that do not divide a layer.
+    """
+    plain = plain_folding(layers)
+    pes, simds = _numbers(pe, "pe", layers), _numbers(simd, "simd", layers)
+    folds = []
+    for at, layer in enumerate(layers):
+        default = plain.of(layer)
+        fold = Fold(pes[at] if pes else default.pe, simds[at] if simds else default.simd)
+        if layer.outputs % fold.pe:
+            raise _does_not_divide(layer, "pe", fold.pe, "outputs", layer.outputs)
+        whole = layer.channels if layer.flag else layer.inputs
+        if whole % fold.simd:
+            raise _does_not_divide(layer, "simd", fold.simd, "channels" if layer.flag else "inputs", whole)
+        folds.append((layer.name, fold))
+    return Folding(tuple(folds))
+
+
+def _numbers(text: str, key: str, layers: Sequence[Layer]) -> list[int]:
+    if not text:
+        return []
+    parts = text.split(",")
+    names = ", ".join(layer.name for layer in layers)
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts) or len(parts) not in (
+        1,
+        len(layers),
+    ):
+        raise error(
+            "B0621",
+            f"`-X {key}={text}` is not a number for each of the {len(layers)} layers",
+            notes=(f"the layers are: {names}",),
+            helps=(f"-X {key}={','.join('1' for _ in layers)}",),
+            exit_code=Exit.USAGE,
+        )
+    return [int(part) for part in parts] * (len(layers) if len(parts) == 1 else 1)
+
+
+def _does_not_divide(layer: Layer, key: str, number: int, what: str, whole: int) -> Exception:
+    return error(
+        "B0621",
+        f"`-X {key}`: {number} does not divide the {whole} {what} of layer `{layer.name}`",
+        places=(layer.loc,),
+        helps=(f"choose one of: {', '.join(map(str, divisors(whole)))}",),
+        exit_code=Exit.USAGE,
+    )
+
+
+def folded(op: Op) -> bool:
+    """Whether an op is a layer that can be folded."""
+    return isinstance(op, bit.Conv | bit.Dense | fixed.Conv | fixed.Dense)
+
+
+__all__ = [
+    "BITS", "INTEGERS", "FoldedOp", "divisors", "folded", "folds_of", "given_folding", "layer_of", "plain_folding",
+]  # fmt: skip

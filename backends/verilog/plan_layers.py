@@ -1,0 +1,301 @@
+"""Convolutions and dense layers: a window engine where one is needed, then a matrix-vector engine with its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnc.backends.verilog.circuit import Circuit, Value, width_of
+from bnnc.backends.verilog.design import Block, Fold, Folding, Layer, Listed, Memory, Pace, Stream, memory
+from bnnc.backends.verilog.layers import BITS, FoldedOp, layer_of
+from bnnc.backends.verilog.plan_numbers import as_numbers
+from bnnc.diagnostics import error
+from bnnc.ir import bit, fixed
+from bnnc.ir.op import Op
+from bnnc.ir.types import stored_range
+
+MOST_BUFFERED = 512
+"""Beats of the buffer in front of a dense layer."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window over [C, H, W]; one spatial axis is H = 1. `groups` channels groups follow one another."""
+
+    height: int
+    columns: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    begin: tuple[int, int]
+    out: tuple[int, int]
+
+    @property
+    def taps(self) -> int:
+        """Elements of a channel in one window."""
+        return math.prod(self.kernel)
+
+    @property
+    def trivial(self) -> bool:
+        """Whether it is every pixel by itself, in order."""
+        ones = (1, 1)
+        return (self.kernel, self.strides, self.begin) == (ones, ones, (0, 0)) and self.out == (
+            self.height,
+            self.columns,
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is one window over everything."""
+        return (
+            self.kernel == (self.height, self.columns)
+            and (self.dilations, self.begin, self.out) == ((1, 1), (0, 0), (1, 1))
+        )  # fmt: skip
+
+    @property
+    def outside(self) -> bool:
+        """Whether some tap lies outside the input."""
+        ends = zip(
+            self.begin, self.out, self.strides, self.kernel, self.dilations, (self.height, self.columns), strict=True
+        )
+        return any(b > 0 or (o - 1) * s - b + (k - 1) * d >= n for b, o, s, k, d, n in ends)
+
+    def needs(self, chunks: int, groups: int) -> np.ndarray:
+        """For every output beat (pixel, group, tap, chunk of the group): how many input beats must have come in."""
+        axes = []
+        for axis in (0, 1):
+            starts = np.arange(self.out[axis]) * self.strides[axis] - self.begin[axis]
+            axes.append(starts[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis])
+        rows, columns = axes[0][:, None, :, None], axes[1][None, :, None, :]
+        inside = (rows >= 0) & (rows < self.height) & (columns >= 0) & (columns < self.columns)
+        pixel = np.where(inside, rows * self.columns + columns, -1)[:, :, None, :, :, None]
+        group = np.arange(groups)[:, None, None, None] * chunks
+        beat = pixel * (chunks * groups) + group + np.arange(chunks) + 1
+        return np.maximum.accumulate(np.where(pixel >= 0, beat, 0).reshape(-1))
+
+
+def window_of(op: bit.Conv | bit.Pool | fixed.Conv | fixed.Pool, kernel: tuple[int, ...]) -> Window:
+    """The window of an op over one or two spatial axes. Raises BnncError B0622 for more."""
+    spatial = op.x.type.shape[1:]
+    if len(spatial) > 2:
+        raise error(
+            "B0622",
+            f"`{op.opcode}` slides over {len(spatial)} axes: the verilog target has windows over one or two",
+            places=(op.loc,),
+        )
+    rank = len(spatial)
+
+    def two(values: tuple[int, ...], filler: int) -> tuple[int, int]:
+        padded = (filler,) * (2 - rank) + tuple(values)
+        return padded[0], padded[1]
+
+    height, columns = two(spatial, 1)
+    return Window(
+        height,
+        columns,
+        two(kernel, 1),
+        two(op.strides, 1),
+        two(op.dilations, 1),
+        two(op.pads[:rank], 0),
+        two(op.type.shape[1:], 1),
+    )
+
+
+def windowed(circuit: Circuit, value: Value, window: Window, op: Op, groups: int, lanes: int, pad_raw: int) -> Stream:
+    """The windows of a pixel-major value: for every output pixel and group of channels, its taps."""
+    stream = circuit.width(value, lanes, op).stream
+    channels = value.stream.channels // groups
+    parameters = [
+        ("WIDTH", stream.width),
+        ("LANES", lanes),
+        ("CHANNELS", value.stream.channels),
+        ("GROUPS", groups),
+        ("HEIGHT", window.height),
+        ("COLUMNS", window.columns),
+        ("KERNEL_H", window.kernel[0]),
+        ("KERNEL_W", window.kernel[1]),
+        ("STRIDE_H", window.strides[0]),
+        ("STRIDE_W", window.strides[1]),
+        ("DILATION_H", window.dilations[0]),
+        ("DILATION_W", window.dilations[1]),
+        ("PAD_TOP", window.begin[0]),
+        ("PAD_LEFT", window.begin[1]),
+        ("OUT_HEIGHT", window.out[0]),
+        ("OUT_COLUMNS", window.out[1]),
+        ("PAD_VALUE", pad_raw),
+    ]
+    needs = Listed(window.needs(channels // lanes, groups))
+    out = dataclasses.replace(
+        stream,
+        pixels=math.prod(window.out) * groups,
+        channels=window.taps * channels,
+        lanes=lanes,
+        pad=True,
+    )
+    rows = (window.kernel[0] - 1) * window.dilations[0] + 1
+    ahead = rows * window.columns * stream.chunks
+    value = dataclasses.replace(value, stream=stream)
+    return circuit.through(
+        op, "window", "bnnc_window", parameters, value, out, Pace((needs,), latency=2, ahead=(ahead,))
+    )
+
+
+def sums(circuit: Circuit, op: FoldedOp, value: Value, folding: Folding) -> Value:
+    """The sums of a convolution or a dense layer."""
+    layer = layer_of(op, circuit.label(op))
+    circuit.layers.append(layer)
+    fold = folding.of(layer)
+    if layer.module != BITS:
+        value = as_numbers(circuit, value, op, *_range(op))
+    vectors, weights, order = _vectors(circuit, op, value, layer, fold)
+    return _engine(circuit, op, vectors, weights, order, layer, fold)
+
+
+def _range(op: FoldedOp) -> tuple[int, int]:
+    lo, hi = stored_range(op.x.type.dtype)
+    pad = op.pad_value if isinstance(op, bit.Conv) and any(op.pads) else 0
+    return min(lo, pad), max(hi, pad)
+
+
+def _vectors(
+    circuit: Circuit, op: FoldedOp, value: Value, layer: Layer, fold: Fold
+) -> tuple[Stream, np.ndarray, np.ndarray]:
+    """The input vectors as the engine takes them, the weights [groups, outputs, inputs] in their order, and the order
+    of the result."""
+    if not isinstance(op, bit.Conv | fixed.Conv):
+        flat = _flat(circuit, op, value, layer, fold)
+        return _seen(flat.stream, 1, layer.inputs), op.weights[None][:, :, flat.order], np.arange(layer.outputs)
+    window = window_of(op, op.weights.shape[2:])
+    taps = op.weights.reshape(layer.groups, layer.outputs, layer.channels, window.taps)
+    if window.whole and layer.groups == 1:
+        flat = _flat(circuit, op, value, layer, fold)
+        # Element c * taps + t of the input meets weight [o, c, t].
+        weights = op.weights.reshape(1, layer.outputs, -1)[:, :, flat.order]
+        return _seen(flat.stream, 1, layer.inputs), weights, np.arange(layer.outputs)
+    value, channels = channel_major(circuit, value, op, layer.groups)
+    blocks = channels.reshape(layer.groups, layer.channels)
+    groups = blocks[:, 0] // layer.channels
+    inner = blocks % layer.channels
+    weights = np.stack([taps[g][:, inner[n]] for n, g in enumerate(groups)])
+    weights = weights.transpose(0, 1, 3, 2).reshape(layer.groups, layer.outputs, layer.inputs)
+    pixels = math.prod(window.out)
+    filters = (groups[:, None] * layer.outputs + np.arange(layer.outputs)).reshape(-1)
+    order = (filters[None, :] * pixels + np.arange(pixels)[:, None]).reshape(-1)
+    if window.trivial:
+        stream = circuit.width(_split(value, pixels * layer.groups, layer.channels), fold.simd, op).stream
+        return _seen(stream, layer.vectors, layer.inputs), weights, order
+    lanes = fold.simd if layer.channels % fold.simd == 0 else math.gcd(fold.simd, layer.channels)
+    pad = op.pad_value if isinstance(op, bit.Conv) else 0
+    raw = 0 if layer.flag else (pad - value.stream.offset) // value.stream.multiplier
+    stream = windowed(circuit, value, window, op, layer.groups, lanes, raw if window.outside else 0)
+    if not layer.flag:
+        plain = dataclasses.replace(stream, pad=False)
+        stream = circuit.width(dataclasses.replace(value, stream=plain), fold.simd, op).stream
+    return _seen(stream, layer.vectors, layer.inputs), weights, order
+
+
+def _flat(circuit: Circuit, op: FoldedOp, value: Value, layer: Layer, fold: Fold) -> Value:
+    """All of a sample as one vector, behind a buffer that fills while the engine works on the vector before."""
+    flat = circuit.width(circuit.grouped(value, 1, value.type.size, op), fold.simd, op)
+    if flat.stream.name in circuit.entries or layer.outputs == fold.pe:
+        return flat
+    return circuit.fifo(flat, max(2, min(layer.inputs // fold.simd, MOST_BUFFERED)), op)
+
+
+def _seen(stream: Stream, pixels: int, channels: int) -> Stream:
+    return dataclasses.replace(stream, pixels=pixels, channels=channels)
+
+
+def _split(value: Value, pixels: int, channels: int) -> Value:
+    """The groups of a pixel as pixels of their own (only where no beat holds two groups)."""
+    stream = value.stream
+    if channels % stream.lanes == 0:
+        return dataclasses.replace(value, stream=_seen(stream, pixels, channels))
+    return value
+
+
+def channel_major(circuit: Circuit, value: Value, op: Op, groups: int = 1) -> tuple[Value, np.ndarray]:
+    """The value pixel by pixel, and which channel stands at each place of a pixel (groups stay together)."""
+    shape = value.type.shape
+    pixels = value.type.size // shape[0]
+    table = value.order.reshape(pixels, shape[0])
+    channels = table[0] // pixels
+    inside = np.array_equal(table, channels[None, :] * pixels + np.arange(pixels)[:, None])
+    blocks = channels.reshape(groups, -1) // (shape[0] // groups)
+    if inside and bool((blocks == blocks[:, :1]).all()):
+        return circuit.grouped(value, pixels, shape[0], op), channels
+    return circuit.pixel_major(value, op), np.arange(shape[0])
+
+
+def _engine(
+    circuit: Circuit, op: FoldedOp, stream: Stream, weights: np.ndarray, order: np.ndarray, layer: Layer, fold: Fold
+) -> Value:
+    """The matrix-vector engine."""
+    name = circuit.fresh(op, "sums")
+    sf, nf = layer.inputs // fold.simd, layer.outputs // fold.pe
+    words = weights.reshape(layer.groups, nf, fold.pe, sf, fold.simd).transpose(0, 1, 3, 2, 4)
+    words = words.reshape(layer.groups * nf * sf, fold.pe * fold.simd)
+    parameters: list[tuple[str, int | str | Memory]] = [
+        ("INPUTS", layer.inputs),
+        ("OUTPUTS", layer.outputs),
+        ("SIMD", fold.simd),
+        ("PE", fold.pe),
+        ("GROUPS", layer.groups),
+    ]
+    bits = layer.module == BITS
+    if bits:
+        ternary = layer.weight_width > 1
+        summed = ternary or layer.flag
+        width, signed = width_of(-layer.inputs, layer.inputs) if summed else (layer.inputs.bit_length(), False)
+        multiplier, offset = (1, 0) if summed else (2, -layer.inputs)
+        parameters += [
+            ("FLAG", int(stream.pad)),
+            ("TERNARY", int(ternary)),
+            ("SUM", int(summed)),
+            ("ACC_WIDTH", width),
+            ("WEIGHTS", memory(f"{name}_weights", *_fields(words.reshape(len(words), fold.pe, fold.simd), ternary))),
+        ]
+    else:
+        lo, hi = _sum_range(op)
+        width, signed = width_of(min(lo, -1), max(hi, 1))
+        multiplier, offset = 1, 0
+        one = layer.weight_width == 1
+        parameters += [
+            ("IN_WIDTH", stream.width),
+            ("IN_SIGNED", int(stream.signed)),
+            ("WEIGHT_WIDTH", layer.weight_width),
+            ("ACC_WIDTH", width),
+            ("WEIGHTS", memory(f"{name}_weights", ((words > 0) if one else words, layer.weight_width))),
+        ]
+    pixels = layer.vectors // layer.groups
+    out = Stream(name, pixels, layer.outputs * layer.groups, fold.pe, width, signed, multiplier, offset)
+    pace = Pace((Block(sf, nf),), interval=sf, latency=3, ahead=(sf,))
+    circuit.add(name, layer.module, op, parameters, [("in", stream)], [out], pace, layer.name)
+    return Value(out, order, op.type)
+
+
+def _fields(words: np.ndarray, ternary: bool) -> list[tuple[np.ndarray, int]]:
+    """Words of bnnc_mvu_bits: [words, neurons, inputs] of -1, 0 and 1."""
+    if not ternary:
+        return [((words > 0).reshape(len(words), -1), 1)]
+    simd = words.shape[2]
+    fields = []
+    for neuron in range(words.shape[1]):
+        w = words[:, neuron]
+        fields += [(w > 0, 1), (w != 0, 1), ((w != 0).sum(1, keepdims=True), simd.bit_length())]
+    return fields
+
+
+def _sum_range(op: FoldedOp) -> tuple[int, int]:
+    """The sums that can occur (before a bias), at any moment of adding them up."""
+    rows = op.weights.reshape(len(op.weights), -1).astype(np.int64)
+    positive, negative = np.maximum(rows, 0).sum(1), np.minimum(rows, 0).sum(1)
+    lo, hi = _range(op)
+    lo, hi = min(lo, 0), max(hi, 0)
+    return int((positive * lo + negative * hi).min()), int((positive * hi + negative * lo).max())
+
+
+__all__ = ["Window", "channel_major", "sums", "window_of", "windowed"]

@@ -1,0 +1,55 @@
+"""Ops that move elements: most only change what is known about the order on the stream; the others need a memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from bnnc.backends.verilog.circuit import FILL, Circuit, Value, canonical_order
+from bnnc.backends.verilog.plan_numbers import as_numbers
+from bnnc.ir import move
+from bnnc.ir.types import Bit, Fix
+from bnnc.reference.move import MEANINGS
+
+Move = move.Reshape | move.Transpose | move.Slice | move.Gather | move.Expand | move.Pad
+
+
+def moved(circuit: Circuit, op: Move, value: Value) -> Value:
+    """A move: for every element of the result, which element of the operand it is (or FILL)."""
+    fill = 0
+    if isinstance(op, move.Pad) and op.mode == "constant":
+        fill, value = _fill(circuit, op, value)
+    source = _source(op, value)
+    size = value.type.size
+    kind = op.type
+    if source.size == size and not (source == FILL).any() and np.unique(source).size == size:
+        target = np.empty(size, np.int64)
+        target[source] = np.arange(size)
+        return dataclasses.replace(value, order=target[value.order], type=kind)
+    order = canonical_order(kind.shape)
+    channels = kind.shape[0] if kind.shape else 1
+    stream = dataclasses.replace(value.stream, pixels=kind.size // channels, channels=channels, lanes=1)
+    return circuit.reordered(value, source[order], Value(stream, order, kind), op, fill)
+
+
+def _source(op: Move, value: Value) -> np.ndarray:
+    """The element of the operand (row-major) that each element of the result is: what the op does to indices."""
+    index = np.arange(value.type.size, dtype=np.int32).reshape(1, *value.type.shape)
+    if isinstance(op, move.Pad) and op.mode == "constant":
+        rank = len(op.pads) // 2
+        widths = [(0, 0), *((op.pads[axis], op.pads[rank + axis]) for axis in range(rank))]
+        return np.pad(index, widths, constant_values=FILL).reshape(-1).astype(np.int64)
+    return np.ascontiguousarray(MEANINGS[type(op)](op, [index])).reshape(-1).astype(np.int64)
+
+
+def _fill(circuit: Circuit, op: move.Pad, value: Value) -> tuple[int, Value]:
+    """The raw number that the padding is, and the value in an encoding that has it."""
+    dtype = op.type.dtype
+    number = int(op.value * 2.0**dtype.fraction) if isinstance(dtype, Fix) else int(op.value)
+    if not isinstance(dtype, Bit):
+        value = as_numbers(circuit, value, op, number, number)
+    return (number - value.stream.offset) // value.stream.multiplier, value
+
+
+__all__ = ["moved"]
