@@ -11,8 +11,8 @@ from bnnc.diagnostics import Exit, error
 class Device:
     """A chip. `luts`: LUT4 (ecp5, ice40) or LUT6 (xc7); `memories`: block RAMs of `memory_bits` each.
 
-    `nextpnr`: the options that name it; empty where no open router is known for it. Sizes are those of the makers' data
-    sheets (Lattice FPGA-DS-02012, iCE40 LP/HX and UltraPlus; Xilinx DS180 and DS190); a block RAM of xc7 is one of 18 Kbit.
+    `nextpnr`: the options that name it; empty where no open router is known for it. Sizes are those of the data
+    sheets (Lattice FPGA-DS-02012 and iCE40; Xilinx DS180, DS190); block RAMs of xc7 are halves of 18 Kbit.
     """
 
     name: str
