@@ -353,15 +353,13 @@ def test_pool(
     pads[:, :, int(rng.integers(0, taps))] = False
     factor, offset = (int(v) for v in rng.integers(-3, 4, 2))
     low, high = raw(width, signed)
+    flags = rng.random((chunks, lanes)) < {"none": 0.0, "all": 1.0, "some": 0.5}[smallest]
     if function == 2:
         terms = np.where(pads[..., None], 0, factor * x + offset)
         expected = terms.sum(2)
         reach = taps * max(abs(factor * low + offset), abs(factor * high + offset))
         out_width = width_of(-reach, reach, True)
     else:
-        flags = {"none": np.zeros, "all": np.ones}.get(smallest, lambda s, t: rng.random(s) < 0.5)(
-            (chunks, lanes), bool
-        )
         outside = pads[..., None]
         largest = np.where(outside, low - 1, x).max(2)
         least = np.where(outside, high + 1, x).min(2)
@@ -396,3 +394,151 @@ def test_pool(
     assert np.array_equal(result, expected.reshape(-1, lanes))
     if not stall:
         assert found.interval("out", 1) == taps
+
+
+def integer_layer(data: st.DataObject, rng: np.random.Generator, in_width: int, weight_width: int, stall: int) -> None:
+    """A layer of integers on random numbers, against numpy."""
+    groups, vectors, signed = data.draw(st.integers(1, 2)), 4, data.draw(st.integers(0, 1))
+    inputs, outputs, flag = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 8)), data.draw(st.booleans())
+    simd, pe = data.draw(st.sampled_from(divisors(inputs))), data.draw(st.sampled_from(divisors(outputs)))
+    shape = (groups, outputs, inputs)
+    weights = rng.choice([-1, 1], shape) if weight_width == 1 else numbers(rng, weight_width, 1, shape)
+    x = numbers(rng, in_width, signed, (vectors, groups, inputs))
+    pads = (rng.random((vectors, groups, inputs // simd)) < 0.3) & flag
+    expected = (weights[None] * (x * ~np.repeat(pads, simd, axis=2))[:, :, None]).sum(3)
+    acc = width_of(int(expected.min()), int(expected.max()), True)
+    folds = weights.reshape(groups, outputs // pe, pe, inputs // simd, simd).transpose(0, 1, 3, 2, 4)
+    rom = pack((folds > 0 if weight_width == 1 else folds).reshape(-1, pe * simd), weight_width)
+    lanes = zip(pack(x.reshape(-1, simd), in_width), pads.ravel(), strict=True)
+    sizes = {"INPUTS": inputs, "OUTPUTS": outputs, "SIMD": simd, "PE": pe, "GROUPS": groups, "FLAG": int(flag)}
+    numbers_in = {"IN_WIDTH": in_width, "IN_SIGNED": signed, "WEIGHT_WIDTH": weight_width}
+    found = simulate(
+        "bnnc_mvu_integers",
+        {**sizes, **numbers_in, "ACC_WIDTH": acc, "WEIGHTS": "w.mem"},
+        {"in": (simd * in_width + flag, [lane | int(pad) << (simd * in_width) for lane, pad in lanes])},
+        {"out": (pe * acc, vectors * groups * outputs // pe)},
+        {"w.mem": rom},
+        stall,
+        int(rng.integers(1, 2**31)),
+    )
+    assert np.array_equal(unpack(found.beats["out"], pe, acc, True).ravel(), expected.ravel())
+    if not stall:
+        assert found.interval("out", outputs // pe) == inputs // simd * (outputs // pe)
+
+
+@examples(30)
+@given(st.data(), st.integers(1, 9), st.sampled_from([1, 1, 2, 3, 8]), stalls, seeds)
+def test_integers(data: st.DataObject, in_width: int, weight_width: int, stall: int, seed: int) -> None:
+    integer_layer(data, np.random.default_rng(seed), in_width, weight_width, stall)
+
+
+@examples(10)
+@given(st.data(), st.integers(16, 32), st.integers(12, 26), stalls, seeds)
+def test_wide_integers(data: st.DataObject, in_width: int, weight_width: int, stall: int, seed: int) -> None:
+    """Fixed point: products of several multipliers."""
+    integer_layer(data, np.random.default_rng(seed), in_width, weight_width, stall)
+
+
+@examples(15)
+@given(
+    st.integers(1, 3), st.integers(1, 8), st.integers(0, 1), st.integers(1, 9), st.integers(1, 4), st.integers(0, 1),
+    stalls, seeds,
+)  # fmt: skip
+def test_lookup(
+    lanes: int, in_width: int, signed: int, out_width: int, chunks: int, shared: int, stall: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    chunks = 1 if shared else chunks
+    low = int(rng.integers(*raw(in_width, signed), endpoint=True))
+    size = int(rng.integers(1, raw(in_width, signed)[1] - low, endpoint=True)) if low < raw(in_width, signed)[1] else 1
+    table = numbers(rng, out_width, 0, (chunks, size, 1 if shared else lanes))
+    x = rng.integers(low, low + size, (20, chunks, lanes))
+    expected = table[np.arange(chunks)[:, None], x - low, 0 if shared else np.arange(lanes)]
+    found = simulate(
+        "bnnc_lookup",
+        {"LANES": lanes, "IN_WIDTH": in_width, "IN_SIGNED": signed, "OUT_WIDTH": out_width, "SHARED": shared}
+        | {"LOW": low, "SIZE": size, "CHUNKS": chunks, "TABLE": "t.mem"},
+        {"in": (lanes * in_width, pack(x.reshape(-1, lanes), in_width))},
+        {"out": (lanes * out_width, 20 * chunks)},
+        {"t.mem": pack(table.reshape(-1, table.shape[2]), out_width)},
+        stall,
+        seed,
+    )
+    assert np.array_equal(unpack(found.beats["out"], lanes, out_width), expected.reshape(-1, lanes))
+    if not stall:
+        assert found.interval("out", 1) == 1
+
+
+@examples(15)
+@given(
+    st.integers(1, 3), st.integers(1, 32), st.integers(0, 1), st.integers(1, 32), st.integers(1, 40), st.integers(1, 4),
+    stalls, seeds,
+)  # fmt: skip
+def test_affine(
+    lanes: int, in_width: int, signed: int, factor_width: int, out_width: int, chunks: int, stall: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    factors = numbers(rng, factor_width, 1, (chunks, lanes)).astype(object)
+    offsets = numbers(rng, out_width, 1, (chunks, lanes)).astype(object)
+    x = numbers(rng, in_width, signed, (20, chunks, lanes)).astype(object)
+    mask = (1 << out_width) - 1
+    expected = (x * factors + offsets) & mask
+    fields = (factors & ((1 << factor_width) - 1)) | ((offsets & mask) << factor_width)
+    found = simulate(
+        "bnnc_affine",
+        {"LANES": lanes, "IN_WIDTH": in_width, "IN_SIGNED": signed, "FACTOR_WIDTH": factor_width}
+        | {"OUT_WIDTH": out_width, "CHUNKS": chunks, "TABLE": "t.mem"},
+        {"in": (lanes * in_width, pack(x.reshape(-1, lanes), in_width))},
+        {"out": (lanes * out_width, 20 * chunks)},
+        {"t.mem": pack(fields, factor_width + out_width)},
+        stall,
+        seed,
+    )
+    assert found.beats["out"] == pack(expected.reshape(-1, lanes), out_width)
+    if not stall:
+        assert found.interval("out", 1) == 1
+
+
+@examples(15)
+@given(st.data(), st.integers(1, 3), st.integers(1, 40), stalls, seeds)
+def test_add(data: st.DataObject, lanes: int, out_width: int, stall: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parameters = {"LANES": lanes, "OUT_WIDTH": out_width, "CONSTANT": int(rng.integers(-(2**31), 2**31))}
+    total = np.full((20, lanes), parameters["CONSTANT"], object)
+    inputs = {}
+    for name in ("a", "b"):
+        width, signed = data.draw(st.integers(1, 9)), data.draw(st.integers(0, 1))
+        factor = int(rng.choice([1, 2, -1, 3, -(2**31), 2**31 - 1]))
+        x = numbers(rng, width, signed, (20, lanes)).astype(object)
+        total += factor * x
+        inputs[name] = (lanes * width, pack(x, width))
+        upper = name.upper()
+        parameters |= {f"{upper}_WIDTH": width, f"{upper}_SIGNED": signed, f"{upper}_FACTOR": factor}
+    found = simulate("bnnc_add", parameters, inputs, {"out": (lanes * out_width, 20)}, stall=stall, seed=seed)
+    assert found.beats["out"] == pack(total, out_width)
+    if not stall:
+        assert found.interval("out", 1) == 1
+
+
+@examples(10)
+@given(st.integers(1, 40), st.integers(1, 4), stalls, seeds)
+def test_fork(width: int, copies: int, stall: int, seed: int) -> None:
+    """A wrapper gives every copy a port of its own; their readers pause independently."""
+    names = [f"out{i}" for i in range(copies)]
+    ports = "".join(f", output [{width - 1}:0] {n}_data, output {n}_valid, input {n}_ready" for n in names)
+    every = {part: ", ".join(f"{n}_{part}" for n in reversed(names)) for part in ("valid", "ready")}
+    wrapper = f"""
+module forked (input clk, input rst, input [{width - 1}:0] in_data, input in_valid, output in_ready{ports});
+  wire [{width - 1}:0] data;
+  bnnc_fork #(.WIDTH({width}), .COPIES({copies})) fork_ (.clk(clk), .rst(rst), .in_data(in_data), .in_valid(in_valid),
+    .in_ready(in_ready), .out_data(data), .out_valid({{{every["valid"]}}}), .out_ready({{{every["ready"]}}}));
+  {"".join(f"assign {n}_data = data;" for n in names)}
+endmodule
+"""
+    beats = [v & ((1 << width) - 1) for v in np.random.default_rng(seed).integers(0, 2**40, 40).tolist()]
+    outputs = dict.fromkeys(names, (width, 40))
+    found = simulate("forked", {}, {"in": (width, beats)}, outputs, stall=stall, seed=seed, extra=wrapper)
+    for name in names:
+        assert found.beats[name] == beats
+        if not stall:
+            assert found.interval(name, 1) == 1

@@ -1,78 +1,120 @@
-// bnnc_folds: hands the beats of each vector to a matrix-vector unit, NF times over, and counts the places for results.
+// bnnc_folds: hands each beat of a vector, with its weights, to a matrix-vector unit, NF times over.
 //
-//   WIDTH   bits of a beat
-//   SF, NF  beats of a vector, and how often the vector is needed; it is kept from its first pass on
-//   WORDS   addresses of the weights: SF * NF * groups
-//   ROOM    results (one at the end of each pass) that have a place behind the unit
+//   WIDTH         bits of a beat
+//   SF, NF        beats of a vector, and how often the vector is needed; it is kept from its first pass on
+//   GROUPS        vectors that follow one another with weights of their own
+//   WEIGHT_WIDTH  bits of a word of weights; WEIGHTS, ROM_STYLE: see bnnc_rom (word (group*NF + pass)*SF + beat)
+//   DELAY         cycles from `x` until its part of the results is at the accumulators
+//   ROOM          results (one at the end of each pass) that have a place behind the unit
 //
-// `address` is that of the weights of the beat that goes in this cycle; `x`, `x_valid` and `x_last` (the last of its
-// pass) are that beat two cycles later. `taken` says that a result has left its place.
-// Throughput: a beat a cycle; input is taken in the first pass only. A pass ends only when a place is free.
+// `x` and `weights` belong together; DELAY cycles later `counted` says that a beat is there, and `counted_last` that it is
+// the last of its pass. `taken` says that a result has left its place.
+// Throughput: a beat a cycle; input is taken in the first pass only. Latency: 2 cycles. Nothing behind it ever stalls: a
+// pass ends only when there is a place for its result.
 module bnnc_folds #(
     parameter integer WIDTH = 8,
     parameter integer SF = 4,
     parameter integer NF = 4,
-    parameter integer WORDS = 16,
-    parameter integer ROOM = 2,
-    parameter integer ADDRESS_WIDTH = WORDS > 1 ? $clog2(WORDS) : 1
+    parameter integer GROUPS = 1,
+    parameter integer WEIGHT_WIDTH = 8,
+    parameter WEIGHTS = "weights.mem",
+    parameter integer ROM_STYLE = 0,
+    parameter integer DELAY = 2,
+    parameter integer ROOM = 2
 ) (
-    input                          clk,
-    input                          rst,
-    input      [        WIDTH-1:0] in_data,
-    input                          in_valid,
-    output                         in_ready,
-    output reg [ADDRESS_WIDTH-1:0] address,
-    output reg [        WIDTH-1:0] x,
-    output reg                     x_valid,
-    output reg                     x_last,
-    input                          taken
+    input                         clk,
+    input                         rst,
+    input      [       WIDTH-1:0] in_data,
+    input                         in_valid,
+    output                        in_ready,
+    output reg [       WIDTH-1:0] x,
+    output reg [WEIGHT_WIDTH-1:0] weights,
+    output                        counted,
+    output                        counted_last,
+    input                         taken
 );
-  localparam integer SW = SF > 1 ? $clog2(SF) : 1;
-  localparam integer NW = NF > 1 ? $clog2(NF) : 1;
+  localparam integer BW = SF > 1 ? $clog2(SF) : 1;
   localparam integer RW = $clog2(ROOM + 1);
+  localparam integer WORDS = GROUPS * NF * SF;
+  localparam integer AW = WORDS > 1 ? $clog2(WORDS) : 1;
   localparam integer LAST_BEAT = SF - 1;
-  localparam integer LAST_FOLD = NF - 1;
   localparam integer LAST_WORD = WORDS - 1;
 
-  reg [SW-1:0] beat;
-  reg [NW-1:0] fold;
+  reg [AW-1:0] address;
+  reg [BW-1:0] beat;
   reg [RW-1:0] used;
-  reg valid, last_before;
-  wire first = fold == 0;
-  wire last = beat == LAST_BEAT[SW-1:0];
+  reg first;  // pass
+  wire last = beat == LAST_BEAT[BW-1:0];
+  wire last_pass;
   wire clear = !last || used != ROOM[RW-1:0];
   wire go = (!first || in_valid) && clear;
   wire end_of_pass = go && last;
   assign in_ready = first && clear;
-
-  always @(posedge clk) begin
+  bnnc_counter #(
+      .COUNT(NF)
+  ) passes (
+      .clk (clk),
+      .rst (rst),
+      .step(end_of_pass),
+      .last(last_pass)
+  );
+  always @(posedge clk)
     if (rst) begin
       address <= 0;
       beat <= 0;
-      fold <= 0;
+      first <= 1'b1;
       used <= 0;
-      valid <= 1'b0;
-      x_valid <= 1'b0;
     end else begin
       if (go) begin
-        address <= address == LAST_WORD[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : address + 1'b1;
-        beat <= last ? {SW{1'b0}} : beat + 1'b1;
-        if (last) fold <= fold == LAST_FOLD[NW-1:0] ? {NW{1'b0}} : fold + 1'b1;
+        address <= address == LAST_WORD[AW-1:0] ? {AW{1'b0}} : address + 1'b1;
+        beat <= last ? {BW{1'b0}} : beat + 1'b1;
       end
+      if (end_of_pass) first <= last_pass;
       if (end_of_pass != taken) used <= end_of_pass ? used + 1'b1 : used - 1'b1;
-      valid <= go;
-      x_valid <= valid;
     end
-    last_before <= last;
-    x_last <= last_before;
-  end
 
+  bnnc_delay #(
+      .CYCLES(2 + DELAY),
+      .RESET (1)
+  ) delay_valid (
+      .clk(clk),
+      .rst(rst),
+      .enable(1'b1),
+      .in(go),
+      .out(counted)
+  );
+  bnnc_delay #(
+      .CYCLES(2 + DELAY)
+  ) delay_last (
+      .clk(clk),
+      .rst(rst),
+      .enable(1'b1),
+      .in(last),
+      .out(counted_last)
+  );
+
+  wire [WEIGHT_WIDTH-1:0] word;
+  bnnc_rom #(
+      .WIDTH(WEIGHT_WIDTH),
+      .DEPTH(WORDS),
+      .FILE (WEIGHTS),
+      .STYLE(ROM_STYLE)
+  ) rom (
+      .clk(clk),
+      .enable(1'b1),
+      .address(address),
+      .data(word)
+  );
   reg [WIDTH-1:0] fresh;
-  always @(posedge clk) fresh <= in_data;
+  always @(posedge clk) begin
+    weights <= word;
+    fresh <= in_data;
+  end
   generate
     if (NF == 1) begin : g_once
       always @(posedge clk) x <= fresh;
     end else begin : g_keep
+      (* no_rw_check *)
       reg [WIDTH-1:0] kept[0:SF-1];
       reg [WIDTH-1:0] again;
       reg first_before;

@@ -43,23 +43,25 @@ module bnnc_mvu_bits #(
 );
   localparam integer SF = INPUTS / SIMD;
   localparam integer NF = OUTPUTS / PE;
-  localparam integer WORDS = GROUPS * SF * NF;
-  localparam integer ADDRESS_WIDTH = WORDS > 1 ? $clog2(WORDS) : 1;
+  localparam integer WIDTH = SIMD + FLAG;
   localparam integer COUNT_WIDTH = $clog2(SIMD + 1);
   localparam integer FIELD = TERNARY != 0 ? 2 * SIMD + COUNT_WIDTH : SIMD;
   localparam integer TREE = SIMD > 4 ? 1 + $clog2((SIMD + 3) / 4) : 1;
   localparam integer DELAY = TREE + (SUM != 0 ? 1 : 0);
   localparam integer ROOM = (DELAY + 5 + SF - 1) / SF;
 
-  // The beat `x` of this pass, and at the same time its weights.
-  wire [ADDRESS_WIDTH-1:0] address;
-  wire [SIMD+FLAG-1:0] x;
-  wire x_valid, x_last;
+  wire [WIDTH-1:0] x;
+  wire [PE*FIELD-1:0] weights;
+  wire counted, counted_last;
   bnnc_folds #(
-      .WIDTH(SIMD + FLAG),
+      .WIDTH(WIDTH),
       .SF(SF),
       .NF(NF),
-      .WORDS(WORDS),
+      .GROUPS(GROUPS),
+      .WEIGHT_WIDTH(PE * FIELD),
+      .WEIGHTS(WEIGHTS),
+      .ROM_STYLE(ROM_STYLE),
+      .DELAY(DELAY),
       .ROOM(ROOM)
   ) folds (
       .clk(clk),
@@ -67,48 +69,13 @@ module bnnc_mvu_bits #(
       .in_data(in_data),
       .in_valid(in_valid),
       .in_ready(in_ready),
-      .address(address),
       .x(x),
-      .x_valid(x_valid),
-      .x_last(x_last),
+      .weights(weights),
+      .counted(counted),
+      .counted_last(counted_last),
       .taken(out_valid && out_ready)
   );
-  wire [PE*FIELD-1:0] word;
-  reg  [PE*FIELD-1:0] weights;
-  bnnc_rom #(
-      .WIDTH(PE * FIELD),
-      .DEPTH(WORDS),
-      .FILE(WEIGHTS),
-      .STYLE(ROM_STYLE)
-  ) rom (
-      .clk(clk),
-      .enable(1'b1),
-      .address(address),
-      .data(word)
-  );
-  always @(posedge clk) weights <= word;
 
-  // What belongs to the beat whose counts leave the adder trees.
-  wire counted, counted_last;
-  bnnc_delay #(
-      .WIDTH (1),
-      .CYCLES(DELAY),
-      .RESET (1)
-  ) delay_valid (
-      .clk(clk),
-      .rst(rst),
-      .in (x_valid),
-      .out(counted)
-  );
-  bnnc_delay #(
-      .WIDTH (1),
-      .CYCLES(DELAY)
-  ) delay_last (
-      .clk(clk),
-      .rst(1'b0),
-      .in (x_last),
-      .out(counted_last)
-  );
   // verilator lint_off UNUSED
   wire outside;
   // verilator lint_on UNUSED
@@ -120,7 +87,8 @@ module bnnc_mvu_bits #(
       ) delay_pad (
           .clk(clk),
           .rst(1'b0),
-          .in (x[SIMD+FLAG-1]),
+          .enable(1'b1),
+          .in(x[WIDTH-1]),
           .out(outside)
       );
     end else begin : g_no_pad
@@ -130,7 +98,8 @@ module bnnc_mvu_bits #(
 
   localparam integer NEEDED = SUM != 0 ? COUNT_WIDTH + 1 : COUNT_WIDTH;
   localparam integer PART = NEEDED < ACC_WIDTH ? NEEDED : ACC_WIDTH;
-  wire [PE*ACC_WIDTH-1:0] sums;
+  wire [PE*ACC_WIDTH-1:0] parts;
+  wire [PE-1:0] carries = 0;
   genvar p;
   generate
     for (p = 0; p < PE; p = p + 1) begin : g_neuron
@@ -164,7 +133,8 @@ module bnnc_mvu_bits #(
           ) delay_weighed (
               .clk(clk),
               .rst(1'b0),
-              .in (weights[p*FIELD+2*SIMD+:COUNT_WIDTH]),
+              .enable(1'b1),
+              .in(weights[p*FIELD+2*SIMD+:COUNT_WIDTH]),
               .out(weighed[COUNT_WIDTH-1:0])
           );
         end else begin : g_all
@@ -176,26 +146,21 @@ module bnnc_mvu_bits #(
         assign part = kept;
       end
 
-      reg [ACC_WIDTH-1:0] accumulator;
-      wire [ACC_WIDTH-1:0] addend = {{ACC_WIDTH - PART{SUM != 0 ? part[PART-1] : 1'b0}}, part};
-      wire [ACC_WIDTH-1:0] sum = accumulator + addend;
-      always @(posedge clk)
-        if (rst || (counted && counted_last)) accumulator <= 0;
-        else if (counted) accumulator <= sum;
-      assign sums[p*ACC_WIDTH+:ACC_WIDTH] = sum;
+      assign parts[p*ACC_WIDTH+:ACC_WIDTH] = {{ACC_WIDTH - PART{SUM != 0 ? part[PART-1] : 1'b0}}, part};
     end
   endgenerate
 
-  wire unused_ready;
-  bnnc_fifo #(
-      .WIDTH(PE * ACC_WIDTH),
+  bnnc_accumulate #(
+      .PE(PE),
+      .WIDTH(ACC_WIDTH),
       .DEPTH(ROOM)
-  ) results (
+  ) accumulate (
       .clk(clk),
       .rst(rst),
-      .in_data(sums),
-      .in_valid(counted && counted_last),
-      .in_ready(unused_ready),
+      .parts(parts),
+      .carries(carries),
+      .valid(counted),
+      .last(counted_last),
       .out_data(out_data),
       .out_valid(out_valid),
       .out_ready(out_ready)

@@ -63,14 +63,20 @@ module bnnc_pool #(
   genvar lane;
   generate
     if (FUNCTION == 2) begin : g_sum
-      localparam [OUT_WIDTH+31:0] FACTOR_WIDE = {{OUT_WIDTH{FACTOR[31]}}, FACTOR};
-      localparam [OUT_WIDTH+31:0] OFFSET_WIDE = {{OUT_WIDTH{OFFSET[31]}}, OFFSET};
+      wire signed [31:0] factor = FACTOR;
+      // verilator lint_off UNUSED
+      wire [OUT_WIDTH+31:0] factor_wide = {{OUT_WIDTH{factor[31]}}, factor};
+      // verilator lint_on UNUSED
+      wire signed [31:0] offset = OFFSET;
+      // verilator lint_off UNUSED
+      wire [OUT_WIDTH+31:0] offset_wide = {{OUT_WIDTH{offset[31]}}, offset};
+      // verilator lint_on UNUSED
       for (lane = 0; lane < LANES; lane = lane + 1) begin : g_lane
         wire [IN_WIDTH-1:0] x = in_data[lane*IN_WIDTH+:IN_WIDTH];
         // verilator lint_off UNUSED
         wire [OUT_WIDTH+IN_WIDTH-1:0] wide = {{OUT_WIDTH{SIGNED != 0 && x[IN_WIDTH-1]}}, x};
         // verilator lint_on UNUSED
-        wire [OUT_WIDTH-1:0] term = wide[OUT_WIDTH-1:0] * FACTOR_WIDE[OUT_WIDTH-1:0] + OFFSET_WIDE[OUT_WIDTH-1:0];
+        wire [OUT_WIDTH-1:0] term = wide[OUT_WIDTH-1:0] * factor_wide[OUT_WIDTH-1:0] + offset_wide[OUT_WIDTH-1:0];
         wire [OUT_WIDTH-1:0] total = empty ? {OUT_WIDTH{1'b0}} : so_far[lane*OUT_WIDTH+:OUT_WIDTH];
         assign next[lane*OUT_WIDTH+:OUT_WIDTH] = total + (pad ? {OUT_WIDTH{1'b0}} : term);
       end

@@ -1,0 +1,147 @@
+// bnnc_mvu_integers: a layer of integer weights on integers; PE neurons work on SIMD inputs in each cycle.
+//
+// A vector is INPUTS numbers (of one group of one output pixel) in SF = INPUTS/SIMD beats; OUTPUTS sums come out in
+// NF = OUTPUTS/PE beats. The vector is kept for the NF - 1 later passes, while no input is taken.
+//
+//   INPUTS, OUTPUTS      of one group; SIMD divides INPUTS, PE divides OUTPUTS
+//   GROUPS               vectors that follow one another with weights of their own (a grouped convolution)
+//   FLAG                 1: a beat has one more bit above the lanes, `pad`; where it is set, products are 0
+//   IN_WIDTH, IN_SIGNED  of an input
+//   WEIGHT_WIDTH         1: weights are -1 and 1 (bit 1 is 1; sums without multipliers); 2 and more: two's complement
+//   ACC_WIDTH            bits of a sum: signed, right modulo 2^ACC_WIDTH
+//   WEIGHTS              file of a word for each (group, nf, sf), sf fastest. The weight of input sf*SIMD + l of neuron
+//                        group*OUTPUTS + nf*PE + p is at (p*SIMD + l) * WEIGHT_WIDTH.
+//   ROM_STYLE            0: the tools choose; 1: LUTs; 2: block RAM
+//
+// Throughput: SF*NF cycles a vector. Latency: 4 + ceil(log2(SIMD)) cycles behind a pass (and 1 or 3 for multipliers), 1
+// more where 3 results or more can be under way. Nothing stalls inside, see bnnc_mvu_bits.
+module bnnc_mvu_integers #(
+    parameter integer INPUTS = 16,
+    parameter integer OUTPUTS = 8,
+    parameter integer SIMD = 4,
+    parameter integer PE = 2,
+    parameter integer GROUPS = 1,
+    parameter integer FLAG = 0,
+    parameter integer IN_WIDTH = 8,
+    parameter integer IN_SIGNED = 0,
+    parameter integer WEIGHT_WIDTH = 1,
+    parameter integer ACC_WIDTH = 13,
+    parameter WEIGHTS = "weights.mem",
+    parameter integer ROM_STYLE = 0
+) (
+    input                           clk,
+    input                           rst,
+    input  [SIMD*IN_WIDTH+FLAG-1:0] in_data,
+    input                           in_valid,
+    output                          in_ready,
+    output [      PE*ACC_WIDTH-1:0] out_data,
+    output                          out_valid,
+    input                           out_ready
+);
+  localparam integer SF = INPUTS / SIMD;
+  localparam integer NF = OUTPUTS / PE;
+  localparam integer WIDTH = SIMD * IN_WIDTH + FLAG;
+  localparam integer FIELD = SIMD * WEIGHT_WIDTH;
+  localparam integer XW = IN_SIGNED != 0 ? IN_WIDTH : IN_WIDTH + 1;  // inputs as signed numbers
+  localparam integer PRODUCT = WEIGHT_WIDTH == 1 ? XW : XW + WEIGHT_WIDTH;
+  localparam integer MULTIPLY = WEIGHT_WIDTH == 1 ? 0 : XW <= 18 && WEIGHT_WIDTH <= 18 ? 1 : 3;
+  localparam integer DELAY = MULTIPLY + (SIMD > 1 ? $clog2(SIMD) : 0);
+  localparam integer ROOM = (DELAY + 5 + SF - 1) / SF;
+
+  wire [WIDTH-1:0] x;
+  wire [PE*FIELD-1:0] weights;
+  wire counted, counted_last;
+  bnnc_folds #(
+      .WIDTH(WIDTH),
+      .SF(SF),
+      .NF(NF),
+      .GROUPS(GROUPS),
+      .WEIGHT_WIDTH(PE * FIELD),
+      .WEIGHTS(WEIGHTS),
+      .ROM_STYLE(ROM_STYLE),
+      .DELAY(DELAY),
+      .ROOM(ROOM)
+  ) folds (
+      .clk(clk),
+      .rst(rst),
+      .in_data(in_data),
+      .in_valid(in_valid),
+      .in_ready(in_ready),
+      .x(x),
+      .weights(weights),
+      .counted(counted),
+      .counted_last(counted_last),
+      .taken(out_valid && out_ready)
+  );
+
+  wire outside;
+  generate
+    if (FLAG != 0) begin : g_pad
+      assign outside = x[WIDTH-1];
+    end else begin : g_no_pad
+      assign outside = 1'b0;
+    end
+  endgenerate
+  wire [PE*ACC_WIDTH-1:0] parts;
+  wire [PE-1:0] carries;
+  genvar p, l;
+  generate
+    for (p = 0; p < PE; p = p + 1) begin : g_neuron
+      wire [SIMD*PRODUCT-1:0] products;
+      wire [SIMD-1:0] pending;
+      for (l = 0; l < SIMD; l = l + 1) begin : g_lane
+        wire [WEIGHT_WIDTH-1:0] weight = weights[p*FIELD+l*WEIGHT_WIDTH+:WEIGHT_WIDTH];
+        wire [IN_WIDTH-1:0] element = outside ? {IN_WIDTH{1'b0}} : x[l*IN_WIDTH+:IN_WIDTH];
+        wire [XW-1:0] number;
+        if (IN_SIGNED != 0) begin : g_signed
+          assign number = element;
+        end else begin : g_unsigned
+          assign number = {1'b0, element};
+        end
+        if (WEIGHT_WIDTH == 1) begin : g_sign
+          assign products[l*PRODUCT+:PRODUCT] = number ^ {XW{!weight[0]}};
+          assign pending[l] = !weight[0];
+        end else begin : g_product
+          bnnc_multiply #(
+              .A_WIDTH(XW),
+              .B_WIDTH(WEIGHT_WIDTH)
+          ) multiply (
+              .clk(clk),
+              .enable(1'b1),
+              .a(number),
+              .b(weight),
+              .product(products[l*PRODUCT+:PRODUCT])
+          );
+          assign pending[l] = 1'b0;
+        end
+      end
+      bnnc_adder_tree #(
+          .LANES(SIMD),
+          .IN_WIDTH(PRODUCT),
+          .WIDTH(ACC_WIDTH)
+      ) tree (
+          .clk(clk),
+          .numbers(products),
+          .pending(pending),
+          .sum(parts[p*ACC_WIDTH+:ACC_WIDTH]),
+          .carry(carries[p])
+      );
+    end
+  endgenerate
+
+  bnnc_accumulate #(
+      .PE(PE),
+      .WIDTH(ACC_WIDTH),
+      .DEPTH(ROOM)
+  ) accumulate (
+      .clk(clk),
+      .rst(rst),
+      .parts(parts),
+      .carries(carries),
+      .valid(counted),
+      .last(counted_last),
+      .out_data(out_data),
+      .out_valid(out_valid),
+      .out_ready(out_ready)
+  );
+endmodule
