@@ -133,7 +133,7 @@ def _connect(engine: Engine, crossings: dict[str, _Crossing], samples: int) -> N
 
 
 def _repeated(needs: np.ndarray, beats: int, samples: int) -> np.ndarray:
-    return (np.arange(samples)[:, None] * beats + needs[None]).reshape(-1)
+    return np.asarray(np.arange(samples)[:, None] * beats + needs[None]).reshape(-1)
 
 
 def _filled(fifo: Engine, crossings: dict[str, _Crossing]) -> int:
