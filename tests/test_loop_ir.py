@@ -100,8 +100,10 @@ def draw_numbers(data: st.DataObject, element: Scalar, lanes: int) -> np.ndarray
 @pytest.mark.parametrize("operator", expressions.BINARY_INTEGER)
 def test_integer_operations(operator: str, element: Scalar, lanes: int, data: st.DataObject) -> None:
     a, b = draw_numbers(data, element, lanes), draw_numbers(data, element, lanes)
-    if operator in ("shl", "lshr", "ashr"):
+    if operator in ("shl", "lshr", "lshr_exact", "ashr"):
         b = b & (element.bits - 1)
+    if operator == "lshr_exact":
+        a = (a >> b) << b
     if operator in ("div", "rem", "udiv", "urem"):
         b = np.where((b == 0) | (b == -1), 7, b)
     apply(element, lanes, lambda x, y: Binary(operator, x, y), a, b)

@@ -15,9 +15,9 @@ from bnnc.diagnostics import error
 from bnnc.loops.ir import (
     F32,
     I1,
-    I32,
     I16,
     I64,
+    I32,
     Binary,
     Buffer,
     Compare,
@@ -223,7 +223,7 @@ class ExpressionPrinter:
     def _byte_offset(self, node: Load) -> Expression | None:
         """Where a word lies in bytes, if its index is made of that: small processors then need no shift."""
         index, buffer = node.index, node.buffer
-        if self.rom and buffer.space == "constant" or buffer.element != I32 or buffer.access != "read":
+        if (self.rom and buffer.space == "constant") or buffer.element != I32 or buffer.access != "read":
             return None
         match index:
             case Binary("lshr_exact", offset, Constant(2, _)):

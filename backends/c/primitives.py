@@ -85,6 +85,14 @@ static inline uint32_t bnnc_shift_right(uint32_t x, uint32_t n) {
         "static inline uint64_t bnnc_shift_right64(uint64_t x, uint64_t n) {\n"
         "    return (x >> 63) != 0u ? ~(~x >> n) : x >> n;\n}\n",
     ),
+    "bnnc_place": (
+        (),
+        """/* A place from which words count that may lie outside of their array. */
+static inline const uint32_t *bnnc_place(const uint32_t *words, INDEX index) {
+    return (const uint32_t *)((uintptr_t)words + (uintptr_t)index * sizeof *words);
+}
+""",
+    ),
     "bnnc_word_at": (
         (),
         """/* The word that lies so many bytes from the first. */

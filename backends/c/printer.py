@@ -371,6 +371,8 @@ class _FunctionPrinter(ExpressionPrinter):
         return f"{self._name_of(buffer)}{offset}"
 
 
+        if not parameter.length and parameter.element == I32 and self.ranges.of(index)[0] < 0:
+            return self._call("bnnc_place", self._name_of(buffer), self.value(index))[0]
 def _touched(entry: Function) -> dict[Buffer, str]:
     """The numbers in the arena that a function reads or writes itself."""
     found: dict[Buffer, str] = {}

@@ -146,7 +146,7 @@ class Ranges:
             found = a // d, b // c
         elif operator in ("rem", "urem") and a >= 0 and c > 0:
             found = 0, min(b, d - 1)
-        elif operator in ("lshr", "ashr") and a >= 0 and 0 <= c == d < bits:
+        elif operator in ("lshr", "lshr_exact", "ashr") and a >= 0 and 0 <= c == d < bits:
             found = a >> c, b >> c
         elif operator == "shl" and 0 <= c == d < bits:
             found = a << c, b << c

@@ -69,7 +69,11 @@ Access = Literal["read", "write", "both"]
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """A flat array in memory. `length` counts elements; `alignment` (bytes, 0: the element's) is a promise."""
+    """A flat array in memory. `length` counts elements; `alignment` (bytes, 0: the element's) is a promise.
+
+    A parameter of length 0 is a place in some array of the caller's, which it may leave on neither side: functions for
+    layers of any size have such. Of an array of words that is only read, the place may even lie outside.
+    """
 
     name: str
     element: Scalar

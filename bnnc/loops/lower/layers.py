@@ -8,7 +8,8 @@ from bnnc.ir import bit, nn
 from bnnc.ir.codebook import codebook_of
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, Int, Trit
-from bnnc.loops.kernels.bitslice import fits, row_conv, scratch_length
+from bnnc.loops.kernels import bitslice, row_conv
+from bnnc.loops.kernels.carry_save import BitSteps, carry_conv, carry_fits, carry_scratch, unit_of
 from bnnc.loops.kernels.codebook import expand_codebook
 from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
 from bnnc.loops.kernels.lanes import lane_conv
@@ -20,6 +21,8 @@ from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_sh
 from bnnc.loops.lower.network import Network, window_pads
 from bnnc.loops.lower.places import Place, Storage
 
+LEAST_UNITS = 4
+"""Bytes or words of a window from which on carry-save adders are worth it."""
 EXPANDING_CODE = 1024  # about the bytes of the code that expands a codebook, besides a few for each tap of a pattern
 
 
@@ -79,6 +82,9 @@ def _integer_layer(
     if network.machine.rows and _on_pixels(network, op, x, weights, window, groups, pad_value):
         _pixel_layer(network, op, x, weights, window)
         return
+    if _by_carries(network, op, x, weights, window, groups):
+        _carry_layer(network, op, x, weights, window, pad_value)
+        return
     if _by_popcount(x, weights):
         image = _packed_image(network, x, window)
         places = [network.as_layout(x, image)]
@@ -102,7 +108,34 @@ def _by_rows(network: Network, op: Op, x: Op, weights: np.ndarray, window: Windo
     step = network.steps.get(op)
     if step is None or not isinstance(step.dtype, Bit) or not isinstance(x.type.dtype, Bit) or len(weights) < 8:
         return False
+    fits = bitslice.fits if network.machine.row_lanes > 1 else row_conv.fits
     return fits(_packed_image(network, x, window), weights, window, groups, step.thresholds.shape[1])
+
+
+def _by_carries(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int) -> bool:
+    """Whether bits are added by carry-save adders: where counting a word takes many instructions."""
+    step = network.steps.get(op)
+    if network.machine.lanes > 1 or network.machine.scalar_popcount or not isinstance(x.type.dtype, Bit):
+        return False
+    if step is not None and not (isinstance(step.dtype, Bit) and step.thresholds.shape[1] == 1):
+        return False
+    image = _packed_image(network, x, window)
+    return carry_fits(image, weights, groups) and carry_scratch(image, window, network.machine) >= LEAST_UNITS
+
+
+def _carry_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
+    result, layout, epilogue = _ending(network, op)
+    image = _packed_image(network, x, window)
+    steps = BitSteps(epilogue.thresholds, epilogue.values) if isinstance(epilogue, StepToPlanes) else None
+    meaning = _halo_meaning(image)
+    function = carry_conv(
+        _name(network, op, window), image, weights, window, layout, steps, network.machine,
+        pad_value=pad_value, halo_value=-1 if meaning is None else meaning, loc=op.loc,
+    )  # fmt: skip
+    unit = unit_of(network.machine)
+    units = Elements(carry_scratch(image, window, network.machine), 1, 1, unit)
+    scratch = Place(units, Storage(f"{function.name}_scratch", units.length * unit.bytes))
+    network.places[result] = network.emit(function, (network.as_layout(x, image), scratch), layout, result)
 
 
 def _on_pixels(
@@ -140,14 +173,25 @@ def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Win
     assert isinstance(layout, Packed)
     assert isinstance(epilogue, StepToPlanes)
     meaning = _halo_meaning(image)
-    vectors = network.machine.row_lanes > 1
-    function = (vector_conv if vectors else row_conv)(
+    arguments = (
         _name(network, op, window), image, weights, window, layout, epilogue.thresholds, epilogue.values,
-        pad_value=pad_value, halo_value=-1 if meaning is None else meaning, loc=op.loc,
+        pad_value, -1 if meaning is None else meaning, op.loc,
     )  # fmt: skip
-    lists = elements(Int(-(2**15), 2**15 - 1), ((vector_scratch if vectors else scratch_length)(image, window),))
-    scratch = Place(lists, Storage(f"{function.name}_scratch", lists.length * 2))
-    network.places[result] = network.emit(function, (network.as_layout(x, image), scratch), layout, result)
+    if network.machine.row_lanes > 1:
+        function = vector_conv(*arguments[:7], pad_value=pad_value, halo_value=arguments[8], loc=op.loc)
+        lengths = [(Int(-(2**15), 2**15 - 1), vector_scratch(image, window))]
+    else:
+        layer = row_conv.RowConv(*arguments)
+        function = layer.function()
+        lengths = [
+            (Int(-(2**15), 2**15 - 1), row_conv.lists_length(image, window)),
+            (Int(-(2**31), 2**31 - 1), layer.planes_length),
+        ]
+    scratch = []
+    for number, (dtype, length) in enumerate(lengths):
+        own = elements(dtype, (length,))
+        scratch.append(Place(own, Storage(f"{function.name}_scratch_{number}", length * own.element.bytes)))
+    network.places[result] = network.emit(function, (network.as_layout(x, image), *scratch), layout, result)
 
 
 def _expanded(

@@ -1,0 +1,348 @@
+"""Layers on bits for processors without a popcount: 32 outputs a word, and only the rows whose input is set are added.
+
+Weights lie transposed: one word holds the weight bits of one input for 32 outputs. Each row of the image becomes one
+sorted list of its set bits, or of its zeros where these are fewer (row_lists.py); the taps of a window are slices of
+such lists. The rows they name are added to vertical counters (row_adder.py), which start at an offset that makes the
+rest of the comparison the same for all outputs: a number is subtracted from the planes, and the borrow is the answer,
+32 bits at once (row_tables.py).
+
+Where zeros are listed, their weights are to be subtracted from the weights of the whole kernel row. Complemented
+counters count downwards, so such slices are added while the counters stand complemented. So the worst case is half of
+the rows, in any image.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnc.ir.location import UNKNOWN, Location
+from bnnc.loops.builder import Builder, at
+from bnnc.loops.ir import (
+    I16,
+    I32,
+    I64,
+    Binary,
+    Buffer,
+    Convert,
+    Expression,
+    Function,
+    Select,
+    compare,
+    constant,
+    constant_buffer,
+    load,
+    select,
+)
+from bnnc.loops.kernels.row_adder import add_number, add_rows
+from bnnc.loops.kernels.row_lists import Line, list_bits
+from bnnc.loops.kernels.row_tables import planes_of, rows_of, tables_of, words_of
+from bnnc.loops.kernels.tiling import Window, input_origin
+from bnnc.loops.layout import WORD, Packed
+
+
+def fits(image: Packed, weights: np.ndarray, window: Window, groups: int, thresholds: int) -> bool:
+    """Whether a layer can be done this way: ±1 weights on bits, one threshold, adjacent taps, offsets of 16 bits."""
+    return (
+        image.planes == (0,)
+        and groups == 1
+        and thresholds == 1
+        and window.dilations == (1, 1)
+        and bool((np.abs(weights) == 1).all())
+        and _line(image, window).bits * 4 < 1 << 16
+    )
+
+
+def _alone(image: Packed, window: Window) -> bool:
+    """Whether the window is as large as the image: then a single list is of all its rows."""
+    return window.output(image.height, image.width) == (1, 1)
+
+
+def _line(image: Packed, window: Window) -> Line:
+    """What one list is of."""
+    if _alone(image, window):
+        return Line(window.kernel[0], image.row, window.kernel[1], image.channels)
+    pixels = (window.output(image.height, image.width)[1] - 1) * window.strides[1] + window.kernel[1]
+    return Line(1, 0, pixels, image.channels)
+
+
+def lists_length(image: Packed, window: Window) -> int:
+    """Elements (i16) of the lists, one a kernel row, and of the places where pixels start in them."""
+    line = _line(image, window)
+    lines = 1 if _alone(image, window) else window.kernel[0]
+    return lines * (line.room + line.places)
+
+
+def row_conv(
+    name: str,
+    image: Packed,
+    weights: np.ndarray,
+    window: Window,
+    target: Packed,
+    thresholds: np.ndarray,
+    values: np.ndarray,
+    *,
+    pad_value: int = 0,
+    halo_value: int = -1,
+    loc: Location = UNKNOWN,
+) -> Function:
+    """NAME(x, lists, planes, y): bits of a ±1 convolution [O, C, KH, KW] and the step behind it (see `fits`).
+
+    thresholds int [O or 1, 1], values int [O or 1, 2] of -1 and 1. lists: i16 [lists_length]; planes: i32, see
+    RowConv.planes_length. Outside the image x counts as `pad_value`; `halo_value` is what the bits in the halo mean.
+    """
+    return RowConv(name, image, weights, window, target, thresholds, values, pad_value, halo_value, loc).function()
+
+
+class RowConv:
+    """The functions of one layer: one that makes an output row of lists, and one that does all rows."""
+
+    def __init__(
+        self,
+        name: str,
+        image: Packed,
+        weights: np.ndarray,
+        window: Window,
+        target: Packed,
+        thresholds: np.ndarray,
+        values: np.ndarray,
+        pad_value: int,
+        halo_value: int,
+        loc: Location = UNKNOWN,
+    ) -> None:
+        self.name, self.image, self.window, self.target, self.loc = name, image, window, target, loc
+        outputs = len(weights)
+        self.groups = -(-outputs // WORD)
+        self.alone, self.line = _alone(image, window), _line(image, window)
+        self.lines = 1 if self.alone else window.kernel[0]
+        self.begin_places = self.lines * self.line.room
+        limits = np.broadcast_to(thresholds[:, 0], outputs).astype(np.int64)
+        self.tables = tables = tables_of(image, weights, window, limits, pad_value, halo_value)
+        self.planes = tables.planes
+        self.columns = len(tables.borders.columns)
+        self.comment = f"{outputs} outputs, window {window.kernel} on {image.channels} channels"
+
+        rows = rows_of(weights)
+        self.group_size = rows[0].size
+        comment = "[group of 32 outputs][kernel row][kernel column][channel] weight bits"
+        self.weights = constant_buffer(f"{name}_weights", rows, comment, 4)
+        start = planes_of(tables.start, self.planes)
+        comment = "[border class][group][plane] where counters start"
+        if self.alone:
+            turned = ~planes_of(tables.start + tables.share.sum(0), self.planes)
+            start, comment = np.stack([start[0], turned[0]]), "[ones, zeros listed][group][plane] where counters start"
+        else:
+            share = planes_of(tables.share, self.planes)
+            what = "[kernel row][group][plane] positive weights"
+            self.share = constant_buffer(f"{name}_share", share, what, 4)
+        self.start = constant_buffer(f"{name}_threshold", start, comment, 4)
+        what = "[border class][group] where half a step is missing"
+        self.odd = constant_buffer(f"{name}_threshold_odd", words_of(tables.odd), what, 4)
+
+        table = np.broadcast_to(values, (outputs, 2))
+        flips, keep = np.zeros((2, self.groups * WORD), np.int64)
+        flips[:outputs] = table[:, 0] > 0  # falling steps, and those that are always 1
+        keep[:outputs] = table[:, 0] != table[:, 1]
+        self.keep = self.flips = None
+        if not keep.all():
+            self.keep = constant_buffer(f"{name}_real", words_of(keep), "outputs that can change", 4)
+        if flips.any():
+            self.flips = constant_buffer(f"{name}_flip", words_of(flips), "outputs whose bit is turned round", 4)
+
+    @property
+    def planes_length(self) -> int:
+        """Elements (i32) of the counters, and of what they start at in one row of outputs."""
+        return self.planes * (1 if self.alone else 1 + self.columns * self.groups)
+
+    # ---------------------------------------------------------------------------------------------------- the layer
+    def function(self) -> Function:
+        """Lists rows of the image as they are needed, and makes one row of outputs after the other."""
+        b = Builder(self.name, f"{self.comment}, rows added", self.loc)
+        x = b.parameter("x", I32, self.image.length)
+        lists = b.parameter("lists", I16, lists_length(self.image, self.window), access="both")
+        planes = b.parameter("planes", I32, self.planes_length, access="both")
+        y = b.parameter("y", I32, self.target.length, access="write")
+        origin = input_origin(self.image, self.window)
+        listing = list_bits(self.line)
+        if self.alone:
+            b.call(listing, at(x, origin), at(lists), at(lists, self.begin_places))
+            self._whole(b, lists, planes, y)
+            return b.function()
+        row = self.row_function()
+        lines, stride = self.lines, self.window.strides[0]
+        fresh = min(stride, lines)
+        # Lists live in a ring of as many as the kernel has rows; `oldest` is the slot of the first row of the window.
+        oldest = b.variable("oldest", constant(0, I64))
+
+        def add(number: Expression, slot: Expression) -> None:
+            list_, places = at(lists, slot * self.line.room), at(lists, slot * self.line.places + self.begin_places)
+            b.call(listing, at(x, number * self.image.row + origin), list_, places)
+
+        with b.loop(lines - fresh, "line", unroll_one=False) as line:
+            add(line, line)
+        height = self.window.output(self.image.height, self.image.width)[0]
+        with b.loop(height, "oy") as oy:
+            first = b.let(oy * stride + (lines - fresh), "first")
+            with b.loop(fresh, "line") as line:
+                add(first + line, self._slot(b, oldest, line + (lines - fresh)))
+            border = [self._border_row(b, oy)] if len(self.tables.borders.rows) > 1 else []
+            b.call(row, lists, planes, at(y, oy * self.target.row + self.target.origin), oldest, *border)
+            if height > 1 and lines > 1:
+                b.assign(oldest, self._slot(b, oldest, constant(fresh, I64)))
+        return b.function()
+
+    def _slot(self, b: Builder, oldest: Expression, line: Expression) -> Expression:
+        """(oldest + line) modulo the kernel's rows, without a division."""
+        if self.lines == 1:
+            return constant(0, I64)
+        place = b.let(oldest + line, "place")
+        return b.let(select(compare("lt", place, self.lines), place, place - self.lines), "slot")
+
+    def _border_row(self, b: Builder, oy: Expression) -> Expression:
+        """Where the border classes of a row of outputs begin."""
+        rows = (self.tables.borders.row_class * self.columns).astype(np.uint8)
+        buffer = constant_buffer(f"{self.name}_border_row", rows, "[output row] its first border class", 1)
+        return b.let(_index(load(buffer, oy)), "border")
+
+    # --------------------------------------------------------------------------------------------- a row of outputs
+    def row_function(self) -> Function:
+        """NAME_row(lists, planes, y, oldest, [first border class]): one row of outputs."""
+        b = Builder(f"{self.name}_row", f"one row of {self.comment}", self.loc)
+        lists = b.parameter("lists", I16, lists_length(self.image, self.window))
+        planes = b.parameter("planes", I32, self.planes_length, access="both")
+        y = b.parameter("y", I32, 0, access="write")
+        oldest = b.scalar("oldest", I64)
+        border = b.scalar("border", I64) if len(self.tables.borders.rows) > 1 else constant(0, I64)
+        zeros = b.variable("zeros", constant(0, I32))
+        with b.loop(self.lines, "line") as line:
+            b.assign(zeros, zeros + self._mode(b, lists, self._slot(b, oldest, line)))
+        self._starts(b, lists, planes, oldest, zeros, border)
+        width = self.window.output(self.image.height, self.image.width)[1]
+        some, all_ = compare("ne", zeros, 0), compare("eq", zeros, self.lines)
+        turned = b.let(Select(all_, constant(-1, I32), constant(0, I32)), "turned")
+        passes = (
+            b.let(Select(some, constant(0, I64), constant(1, I64)), "first_pass"),
+            b.let(Select(all_, constant(1, I64), constant(2, I64)), "passes"),
+        )
+        with b.loop(width, "ox", unroll_one=False) as x:
+            column = self._border_column(b, x)
+            with b.loop(self.groups, "group") as group:
+                begin = b.let((column * self.groups + group) * self.planes + self.planes, "begin")
+                for p in range(self.planes):
+                    b.store(planes, p, load(planes, begin + p))
+                count = b.variable("count", constant(0, I32))
+                with b.loop(passes[1], "pass", start=passes[0]) as turn:
+                    self._slices(b, lists, planes, oldest, x, group, turn, count)
+                    with b.when(compare("lt", turn + 1, passes[1])):
+                        for p in range(self.planes):
+                            b.store(planes, p, ~load(planes, p))
+                odd = b.let(load(self.odd, (border + column) * self.groups + group), "odd")
+                word = self._answer(b, planes, count, odd, turned, group)
+                b.store(y, x * self.target.pixel + group, word)
+        return b.function()
+
+    def _mode(self, b: Builder, lists: Buffer, slot: Expression) -> Expression:
+        """1 if a list is one of zeros."""
+        place = slot * self.line.places + (self.begin_places + self.line.mode)
+        return Convert("zext", load(lists, place), I32)
+
+    def _starts(
+        self, b: Builder, lists: Buffer, planes: Buffer, oldest: Expression, zeros: Expression, border: Expression
+    ) -> None:
+        """What counters start at in this row: complemented if zeros are listed in some line of it."""
+        size = self.groups * self.planes
+        with b.loop(self.columns * size, "k", unroll_one=False) as k:
+            b.store(planes, k + self.planes, load(self.start, border * size + k))
+        with b.when(compare("ne", zeros, 0)):
+            with b.loop(self.lines, "line") as line:
+                mode = self._mode(b, lists, self._slot(b, oldest, line))
+                with (
+                    b.when(compare("ne", mode, 0)),
+                    b.loop(self.columns, "column") as column,
+                    b.loop(self.groups, "group") as group,
+                ):
+                    share = at(self.share, (line * self.groups + group) * self.planes)
+                    place = at(planes, (column * self.groups + group + 1) * self.planes)
+                    b.call(add_number(), place, share, self.planes)
+            with b.loop(self.columns * size, "k", unroll_one=False) as k:
+                b.store(planes, k + self.planes, ~load(planes, k + self.planes))
+
+    def _border_column(self, b: Builder, x: Expression) -> Expression:
+        if self.columns == 1:
+            return constant(0, I64)
+        columns = self.tables.borders.column_class.astype(np.uint8)
+        buffer = constant_buffer(f"{self.name}_border_column", columns, "[output column] its border class", 1)
+        return b.let(_index(load(buffer, x)), "column")
+
+    def _slices(
+        self,
+        b: Builder,
+        lists: Buffer,
+        planes: Buffer,
+        oldest: Expression,
+        x: Expression,
+        group: Expression,
+        turn: Expression,
+        count: Expression,
+    ) -> None:
+        """Adds the slices of all lists of ones (turn 1) or of zeros (turn 0); counts the ones of the window."""
+        window, channels = self.window, self.image.channels
+        taps = window.kernel[1] * channels
+        left = b.let(x * window.strides[1] + self.begin_places, "left")
+        rows = b.let(group * self.group_size - x * (window.strides[1] * channels), "rows")
+        with b.loop(self.lines, "line") as line:
+            slot = self._slot(b, oldest, line)
+            place = b.let(slot * self.line.places + left, "place")
+            mode = b.let(_index(load(lists, slot * self.line.places + (self.begin_places + self.line.mode))), "mode")
+            with b.when(compare("ne", mode, turn)):
+                first = b.let(_index(load(lists, place)), "first")
+                number = b.let(_index(load(lists, place + window.kernel[1])) - first, "number")
+                listed = b.let(Convert("trunc", number, I32), "listed")
+                ones = Select(compare("ne", mode, 0), constant(taps, I32) - listed, listed)
+                assert hasattr(count, "mutable")
+                b.assign(count, count + ones)  # type: ignore[arg-type]
+                weights = at(self.weights, rows + line * taps)
+                b.call(add_rows(), planes, weights, at(lists, slot * self.line.room + first), number)
+
+    # ------------------------------------------------------------------------------------------------- the comparison
+    def _answer(
+        self, b: Builder, planes: Buffer, count: Expression, odd: Expression, turned: Expression, group: Expression
+    ) -> Expression:
+        """Which counters reach what `count` ones ask for; `turned` is all ones if they stand complemented.
+
+        A counter c is below a number n just if n ^ -1 is below c ^ -1, or equal to it.
+        """
+        number = b.let((Binary("lshr", count + 1, constant(1, I32)) + self.tables.base) ^ turned, "wanted")
+        more = b.let((odd & ((count & 1) - 1)) ^ turned, "more")
+        borrow = b.variable("borrow", more)
+        for p in range(self.planes):
+            plane = b.let(load(planes, p), "plane")
+            bit = Binary("lshr", number, constant(p, I32)) & 1 if p else number & 1
+            mask = b.let(constant(0, I32) - bit, "mask")
+            b.assign(borrow, (~plane & (mask | borrow)) | (mask & borrow))
+        word: Expression = ~(borrow ^ turned)
+        word = word if self.keep is None else word & load(self.keep, group)
+        return word if self.flips is None else word ^ load(self.flips, group)
+
+    # -------------------------------------------------------------------------------- a window as large as the image
+    def _whole(self, b: Builder, lists: Buffer, planes: Buffer, y: Buffer) -> None:
+        listed = b.let(load(lists, self.begin_places + self.line.pixels), "listed")
+        mode = b.let(Convert("zext", load(lists, self.begin_places + self.line.mode), I32), "mode")
+        turned = b.let(constant(0, I32) - mode, "turned")
+        number = b.let(Convert("zext", listed, I32), "number")
+        count = b.let(Select(compare("ne", mode, 0), constant(self.line.bits, I32) - number, number), "count")
+        begin = b.let(_index(mode) * (self.groups * self.planes), "begin")
+        with b.loop(self.groups, "group", unroll_one=False) as group:
+            for p in range(self.planes):
+                b.store(planes, p, load(self.start, begin + group * self.planes + p))
+            b.call(add_rows(), planes, at(self.weights, group * self.group_size), lists, _index(listed))
+            odd = b.let(load(self.odd, group), "odd")
+            word = self._answer(b, planes, count, odd, turned, group)
+            b.store(y, group + self.target.origin, word)
+
+
+def _index(value: Expression) -> Expression:
+    """A small number as an index."""
+    return Convert("zext", value, I64)
+
+
+__all__ = ["RowConv", "fits", "lists_length", "row_conv"]

@@ -1,0 +1,106 @@
+"""Lists of the set bits of an image's rows, or of their zeros where these are fewer: no list has more than half.
+
+The numbers in a list are byte offsets of words, one word a bit, in the order of the bits: what `row_adder` takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from bnnc.loops.builder import Builder
+from bnnc.loops.ir import (
+    I16,
+    I32,
+    Binary,
+    Convert,
+    Expression,
+    Function,
+    Select,
+    Variable,
+    compare,
+    constant,
+    load,
+    popcount,
+)
+from bnnc.loops.layout import WORD
+
+
+@dataclass(frozen=True)
+class Line:
+    """The part of an image that one list is of: `rows` rows, `row` words apart, of `pixels` pixels."""
+
+    rows: int
+    row: int
+    pixels: int
+    channels: int
+
+    @property
+    def pixel(self) -> int:
+        """Words of a pixel."""
+        return -(-self.channels // WORD)
+
+    @property
+    def bits(self) -> int:
+        """How many bits are looked at."""
+        return self.rows * self.pixels * self.channels
+
+    @property
+    def room(self) -> int:
+        """Elements of a list: half of the bits, and one that is written before it is known not to be needed."""
+        return self.bits // 2 + 1
+
+    @property
+    def mode(self) -> int:
+        """Which of the places tells whether zeros are listed: behind the starts of pixels and the end of the list."""
+        return self.pixels + 1
+
+    @property
+    def places(self) -> int:
+        """Elements of the places of one list."""
+        return self.pixels + 2
+
+
+@cache
+def list_bits(line: Line) -> Function:
+    """list_bits(x, list, places): see Line. places i16: where in the list each pixel of a row starts, where the list
+    ends, and 1 if it is one of zeros. (Of several rows only the end and the mode are told.)"""
+    name = f"list_{line.rows}x{line.pixels}x{line.channels}" + (f"_{line.row}" if line.rows > 1 else "")
+    b = Builder(name, f"lists the set bits of {line.rows} x {line.pixels} pixels, or the zeros if they are fewer")
+    x = b.parameter("x", I32, 0)
+    numbers, places = b.parameter("list", I16, 0, access="both"), b.parameter("places", I16, 0, access="both")
+    total = b.variable("total", constant(0, I32))
+    with b.loop(line.rows, "row") as row, b.loop(line.pixels * line.pixel, "k") as k:
+        b.assign(total, total + popcount(load(x, row * line.row + k)))
+    mode = b.let(Select(compare("gt", total, line.bits // 2), constant(1, I32), constant(0, I32)), "mode")
+    invert = b.let(constant(0, I32) - mode, "invert")
+    n = b.variable("n", constant(0, I32))
+    entry = b.variable("entry", constant(0, I32))
+
+    def extract(found: Expression, bits: int) -> None:
+        """Every number is stored, and only those of set bits are kept."""
+        size = next(s for s in (8, 4, 2, 1) if bits % s == 0)
+        word: Variable = b.variable("word", found)
+        with b.loop(bits // size, "octet"):
+            for k in range(size):
+                b.store(numbers, n, Convert("trunc", entry + 4 * k, I16))
+                b.assign(n, n + (word & 1 if k == 0 else Binary("lshr", word, constant(k, I32)) & 1))
+            b.assign(entry, entry + 4 * size)
+            b.assign(word, Binary("lshr", word, constant(size, I32)))
+
+    whole, rest = line.channels // WORD, line.channels % WORD
+    with b.loop(line.rows, "row") as row, b.loop(line.pixels, "px") as px:
+        if line.rows == 1:
+            b.store(places, px, Convert("trunc", n, I16))
+        pixel = b.let(row * line.row + px * line.pixel, "pixel")
+        if whole:
+            with b.loop(whole, "word") as word:
+                extract(b.let(load(x, pixel + word) ^ invert, "found"), WORD)
+        if rest:
+            extract(b.let(load(x, pixel + whole) ^ invert, "found"), rest)
+    b.store(places, line.pixels, Convert("trunc", n, I16))
+    b.store(places, line.mode, Convert("trunc", mode, I16))
+    return b.function()
+
+
+__all__ = ["Line", "list_bits"]
