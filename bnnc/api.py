@@ -15,7 +15,7 @@ import numpy as np
 
 from bnnc import checking, registry
 from bnnc.checking import Inputs, Runs, Verdict
-from bnnc.config import Pixels, suggestion, usage
+from bnnc.config import Alone, Pixels, no_pair, suggestion, usage
 from bnnc.data.registry import both
 from bnnc.data.seeded import seeded
 from bnnc.data.split import Pair
@@ -138,6 +138,8 @@ def backend_options(backend: Backend, extra: Mapping[str, Any], **shared: Any) -
 def _converted(value: Any, hint: Any, key: str) -> Any:
     """A `-X` value in the type of the option."""
     kinds = [k for k in typing.get_args(hint) if k is not type(None)] if _is_union(hint) else [hint]
+    if isinstance(value, Alone) and kinds[0] is not bool:
+        raise no_pair(key)
     if typing.get_origin(kinds[0]) is typing.Literal:
         words = [str(word) for word in typing.get_args(kinds[0])]
         if str(value) not in words:
@@ -245,7 +247,9 @@ def emit(
     """The target's source package, in memory. Raises BnncError for what the target cannot express."""
     module = model if isinstance(model, Module) else load(model)
     backend = registry.backend(target)
-    return backend.emit(optimise(module, options=passes), backend_options(backend, options, machine=machine))
+    source = None if isinstance(model, Module) else str(model)
+    chosen = backend_options(backend, options, machine=machine, source=source)
+    return backend.emit(optimise(module, options=passes), chosen)
 
 
 def build(
@@ -259,7 +263,9 @@ def build(
     """The target's compiled artifact, in memory. Raises BnncError for what the target cannot express."""
     module = model if isinstance(model, Module) else load(model)
     backend = registry.backend(target)
-    return backend.build(optimise(module, options=passes), backend_options(backend, options, machine=machine))
+    source = None if isinstance(model, Module) else str(model)
+    chosen = backend_options(backend, options, machine=machine, source=source)
+    return backend.build(optimise(module, options=passes), chosen)
 
 
 def loops(bits: Module, target: str, extra: Mapping[str, Any], *, threads: int = 1, machine: str = "native") -> str:
@@ -329,7 +335,7 @@ def machinery(on: str = "llvm", *, threads: int = 1, machine: str = "native") ->
         raise error(
             "B0537",
             f"target `{on}` cannot train in this process",
-            helps=("--on llvm, or --on reference",),
+            helps=("--on llvm, --on c, or --on reference",),
             exit_code=Exit.USAGE,
         )
     options = backend_options(backend, {}, threads=threads, machine=machine)

@@ -92,14 +92,23 @@ def read_shapes(value: Any) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def no_pair(text: str) -> BnncError:
+    """The error for a `-X` without a value."""
+    return usage(f"`-X {text}` is not of the form key=value", helps=("bnnc targets NAME lists the keys",))
+
+
+class Alone(str):
+    """What stands for the value of an option that was given without one: only a switch can be."""
+
+
 def read_pairs(value: Any) -> dict[str, str]:
-    """`key=value`, one or several. Raises BnncError."""
+    """`key=value`, one or several; `key` alone switches something on. Raises BnncError."""
     pairs: dict[str, str] = {}
     for text in _several(value):
         key, equals, setting = text.partition("=")
-        if not equals or not key:
-            raise usage(f"`-X {text}` is not of the form key=value", helps=("bnnc targets NAME lists the keys",))
-        pairs[key.strip()] = setting.strip()
+        if not key.strip():
+            raise no_pair(text)
+        pairs[key.strip()] = setting.strip() if equals else Alone("true")
     return pairs
 
 

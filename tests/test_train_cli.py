@@ -185,7 +185,6 @@ def test_settings_of_training_stand_in_a_table_of_their_own(folder: Path) -> Non
         (["net.bnn"], "B0101", 2),
         (["no.bnn", "--data", DATA], "B0407", 1),
         (["net.onnx", "--data", DATA], "B0530", 1),
-        (["net.bnn", "--data", DATA, "--on", "c"], "B0537", 2),
         (["net.bnn", "--data", DATA, "--on", "lvm"], "B0601", 2),
         (["net.bnn", "--data", DATA, "--epochs", "0"], "B0101", 2),
         (["net.bnn", "--data", DATA, "--validation", "1"], "B0101", 2),

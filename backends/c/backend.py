@@ -14,6 +14,8 @@ from bnnc.backends.c.names import comment_text, prefix_of
 from bnnc.backends.c.onboard import OnBoard
 from bnnc.backends.c.printer import print_program
 from bnnc.backends.c.selftest import selftest_text
+from bnnc.backends.c.training_engine import DeviceEngine
+from bnnc.backends.c.training_files import training_files
 from bnnc.diagnostics import BnncError, Exit, error
 from bnnc.ir.module import Module
 from bnnc.ir.op import Op
@@ -22,6 +24,7 @@ from bnnc.loops.lower.network import Lowered, lower
 from bnnc.loops.machine import CONTROLLERS, Machine
 from bnnc.loops.text import print_program as program_text
 from bnnc.protocols import API_VERSION, Artifact, Place
+from bnnc.train.engine import Engine, Step
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class COptions:
         metadata={"help": "where run and check run it: auto (an emulated board, if one is here), host, or a board"},
     )
     name: str = field(default="", metadata={"help": "what files and functions are called; default: the model's name"})
+    train: bool = field(default=False, metadata={"help": "add training on the device, of a .bnnm of `bnnc train`"})
+    source: str = field(default="", metadata={"help": "the .bnnm whose training `train` takes; default: the model"})
 
 
 class Backend:
@@ -55,7 +60,15 @@ class Backend:
         """NAME.h, NAME.c, NAME_selftest.c and NAME.json."""
         net, lowered = _made(module, options)
         files = {**_files(net, lowered), f"{net.prefix}_selftest.c": selftest_text(net).encode()}
+        if options.train:
+            hwc = options.input_layout == "hwc"
+            files |= training_files(options.source, f"{net.prefix}_train", net.machine, channels_last=hwc)
         return Artifact(files, _facts(net))
+
+    def engine(self, step: Step, options: COptions) -> Engine:
+        """What executes a training step here: the code that trains on devices, compiled for this computer. Raises
+        BnncError B0608 where there is no C compiler, B0538 and B0615 for a step that it cannot execute."""
+        return DeviceEngine(step, machine_named(options.machine))
 
     def build(self, module: Module, options: COptions) -> Artifact:
         """The source package: firmware is built where its other parts are."""

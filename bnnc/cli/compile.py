@@ -76,7 +76,12 @@ def _compile(found: Model, chosen: Config, console: Console, started: float, *, 
         check_folder(folder, force)
     backend = registry.backend(chosen.target)
     selected = api.backend_options(
-        backend, chosen.extra, threads=chosen.threads, machine=chosen.machine, level=chosen.optimise
+        backend,
+        chosen.extra,
+        threads=chosen.threads,
+        machine=chosen.machine,
+        level=chosen.optimise,
+        source=str(found.path),
     )
     console.stage("read", found.title, f"{len(found.module.ops())} ops")
     bits = api.optimise(found.module)

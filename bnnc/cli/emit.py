@@ -50,7 +50,9 @@ def emit(
             if not dry_run:
                 check_folder(folder, force)
             backend = registry.backend(chosen.target)
-            selected = api.backend_options(backend, chosen.extra, machine=chosen.machine, level=chosen.optimise)
+            selected = api.backend_options(
+                backend, chosen.extra, machine=chosen.machine, level=chosen.optimise, source=str(found.path)
+            )
             bits = api.optimise(found.module)
             work.show_notes(bits, console, frozenset(note.text for note in found.module.notes))
             artifact = backend.emit(bits, selected)

@@ -36,7 +36,11 @@ Epochs = Annotated[
 ]
 On = Annotated[
     str,
-    _flag("--on", help="Where to train: llvm, or reference (slow). All give the same weights.", metavar="NAME"),
+    _flag(
+        "--on",
+        help="Where to train: llvm, c (as devices do), or reference (slow). All give the same weights.",
+        metavar="NAME",
+    ),
 ]
 Validation = Annotated[
     str | None,
@@ -96,8 +100,6 @@ def _train(chosen: Config, console: Console, *, on: str, resume: bool, dry_run: 
     path = work.model_path(chosen, console)
     if not chosen.data:
         raise usage("there is no data to train on", helps=(f"bnnc train {path} --data mnist",))
-    if on == "c":
-        _refuse_c()
     started = time.perf_counter()
     plan = api.load_plan(path)
     files = Files(plan.name, Path(chosen.output) if chosen.output else None, dry_run=dry_run)
@@ -123,18 +125,6 @@ def _train(chosen: Config, console: Console, *, on: str, resume: bool, dry_run: 
     except KeyboardInterrupt:
         _interrupted(run, files, console)
     _finish(run, chosen, files, console, time.perf_counter() - started)
-
-
-def _refuse_c() -> None:
-    from bnnc.diagnostics import Exit, error
-
-    raise error(
-        "B0537",
-        "training in C is not there yet",
-        notes=("the step is made of integer ops that the C target will print, for training on a device",),
-        helps=("--on llvm, or --on reference",),
-        exit_code=Exit.USAGE,
-    )
 
 
 def _cores() -> int:

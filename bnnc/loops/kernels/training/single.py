@@ -278,7 +278,8 @@ def trigger(name: str, classes: int, margin: int) -> Function:
     own = b.let(Convert("sext", load(scores, mine), I32), "own")
     found = b.variable("found", constant(0, I32))
     with b.loop(classes, "other", unroll_one=False) as other, b.when(compare("ne", other, mine)):
-        gap = b.let(own - Convert("sext", load(scores, other), I32), "gap")
+        score = b.let(Convert("sext", load(scores, other), I32), "score")
+        gap = b.let(own - score, "gap")
         # Of equal classes the first wins.
         least: Expression = constant(margin, I32)
         if margin <= 0:

@@ -89,7 +89,7 @@ class _Writer:
 
     def finish(self, accumulate: Module, end_batch: Module, end_epoch: Module, run: Module) -> DeviceProgram:
         self._make_homes((accumulate, end_batch, end_epoch, run))
-        label = self.arena.take("label", I32, 1)
+        label = self.arena.take("label_of_sample", I32, 1)
         kept = self.arena.bytes
         drafts = [
             self._entry("accumulate", accumulate, label, accumulate.outputs),
