@@ -6,11 +6,11 @@ same time, so the slowest sets the pace, and a layer faster than that is wasted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from bnnc.backends.verilog.design import Fold, Folding, Layer
+from bnnc.backends.verilog.layers import folds_of
 
 Price = Callable[[Layer, Fold], float]
 """What a layer costs at a fold, in one unit for all (LUTs, with memories counted as some)."""
@@ -24,24 +24,9 @@ class Choice:
     cycles: int
 
 
-@cache
-def divisors(number: int) -> tuple[int, ...]:
-    """All divisors of a positive number, ascending."""
-    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
-    return tuple(dict.fromkeys([*small, *(number // d for d in reversed(small))]))
-
-
-def folds(layer: Layer) -> Iterable[Fold]:
-    """Every fold that a layer allows."""
-    inputs = layer.channels if layer.flag or layer.taps > 1 else layer.inputs
-    for pe in divisors(layer.outputs):
-        for simd in divisors(inputs):
-            yield Fold(pe, simd)
-
-
 def fastest(layer: Layer) -> int:
     """The fewest cycles a sample that any fold of a layer allows."""
-    return min(layer.cycles(fold) for fold in folds(layer))
+    return min(layer.cycles(fold) for fold in folds_of(layer))
 
 
 def for_cycles(layers: Sequence[Layer], most: int, price: Price) -> Choice | None:
@@ -49,7 +34,7 @@ def for_cycles(layers: Sequence[Layer], most: int, price: Price) -> Choice | Non
     chosen: list[tuple[str, Fold]] = []
     slowest = 1
     for layer in layers:
-        allowed = [fold for fold in folds(layer) if layer.cycles(fold) <= most]
+        allowed = [fold for fold in folds_of(layer) if layer.cycles(fold) <= most]
         if not allowed:
             return None
         best = min(allowed, key=lambda fold: (price(layer, fold), layer.cycles(fold), fold.pe))
@@ -61,7 +46,7 @@ def for_cycles(layers: Sequence[Layer], most: int, price: Price) -> Choice | Non
 def paces(layers: Sequence[Layer]) -> tuple[int, ...]:
     """The cycles a sample that can be the slowest layer's, ascending: nothing between them makes another folding."""
     limit = max((fastest(layer) for layer in layers), default=1)
-    return tuple(sorted({max(limit, layer.cycles(fold)) for layer in layers for fold in folds(layer)} or {1}))
+    return tuple(sorted({max(limit, layer.cycles(fold)) for layer in layers for fold in folds_of(layer)} or {1}))
 
 
 def within(layers: Sequence[Layer], fits: Callable[[Choice], bool], price: Price) -> Choice | None:
@@ -79,4 +64,4 @@ def within(layers: Sequence[Layer], fits: Callable[[Choice], bool], price: Price
     return best
 
 
-__all__ = ["Choice", "Price", "divisors", "fastest", "folds", "for_cycles", "paces", "within"]
+__all__ = ["Choice", "Price", "fastest", "for_cycles", "paces", "within"]
