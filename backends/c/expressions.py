@@ -10,14 +10,15 @@ import math
 from collections.abc import Callable
 
 from bnnc.backends.c.ranges import Ranges
+from bnnc.backends.c.runs import place_of
 from bnnc.backends.c.vectors import function_name, vector_name
 from bnnc.diagnostics import error
 from bnnc.loops.ir import (
     F32,
     I1,
     I16,
-    I64,
     I32,
+    I64,
     Binary,
     Buffer,
     Compare,
@@ -78,6 +79,7 @@ class ExpressionPrinter:
         self.ranges, self.index_bits, self.index_type = ranges, index_bits, index_type
         self.rom, self.shared, self.name_of = rom, shared, name_of
         self.names: dict[Variable, str] = {}
+        self.runs: dict[tuple[Buffer, Variable], str] = {}
         self.used: set[str] = set()
         self.headers: set[str] = set()
 
@@ -147,6 +149,9 @@ class ExpressionPrinter:
                 offset = self._byte_offset(node)
                 if offset is not None:
                     return self._call("bnnc_word_at", self.name_of(buffer), self.value(offset))
+                run = place_of(node)
+                if run is not None and run[0] in self.runs:
+                    return f"{self.runs[run[0]]}[{run[1]}]", ATOM
                 place = f"{self.name_of(buffer)}[{self.index(index)}]"
                 if self.rom and buffer.space == "constant" and buffer not in self.shared:
                     bits = self.index_bits if self.is_index(node) else buffer.element.bits

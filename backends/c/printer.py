@@ -11,6 +11,7 @@ import numpy as np
 from bnnc.backends.c.expressions import ExpressionPrinter, word_type
 from bnnc.backends.c.names import RESERVED, Locals, comment_text
 from bnnc.backends.c.ranges import Interval, Ranges
+from bnnc.backends.c.runs import runs_of
 from bnnc.backends.c.vectors import function_name
 from bnnc.diagnostics import error
 from bnnc.loops.ir import (
@@ -297,6 +298,7 @@ class _FunctionPrinter(ExpressionPrinter):
     def _statements(self, body: tuple[Statement, ...]) -> None:
         loads = [isinstance(s, Assign) and any(isinstance(n, Load | Gather) for n in nodes_of(s.value)) for s in body]
         ordered = sum(loads) >= MANY_LOADS
+        runs = runs_of(body) if self.index_bits == 16 else {}
         for number, statement in enumerate(body):
             if ordered and loads[number] and number and not loads[number - 1]:
                 self._line("BNNC_IN_ORDER;")
@@ -304,6 +306,8 @@ class _FunctionPrinter(ExpressionPrinter):
             match statement:
                 case Assign(variable, value):
                     self._assign(variable, value)
+                    for buffer in runs.get(variable, []):
+                        self._run(buffer, variable)
                 case Store(buffer, index, value, _):
                     stored = self.value(value)
                     if value.type.lanes != 1:
@@ -344,6 +348,13 @@ class _FunctionPrinter(ExpressionPrinter):
         kind = self.type_of(variable)
         self._line(f"{kind if variable.mutable else f'const {kind}'} {name} = {text};")
 
+    def _run(self, buffer: Buffer, variable: Variable) -> None:
+        """A pointer by which neighbours are read."""
+        name = self.runs[buffer, variable] = self._locals.fresh(f"{self._name_of(buffer)}_at")
+        self._line(f"const {ELEMENTS[buffer.element]} *{name} = {self.place(buffer, variable)};")
+        self._line(f"BNNC_NEAR({name});")
+        self.used.add("BNNC_NEAR")
+
     def _for(self, loop: For) -> None:
         name = self.names[loop.variable] = self._locals.fresh(loop.variable.name)
         kind = self.type_of(loop.variable)
@@ -360,6 +371,8 @@ class _FunctionPrinter(ExpressionPrinter):
     def _pointer(self, argument: Pointer, parameter: Buffer) -> str:
         buffer, index = argument.buffer, argument.index
         wanted = ELEMENTS[parameter.element]
+        if not parameter.length and parameter.element == I32 and self.ranges.of(index)[0] < 0:
+            return self._call("bnnc_place", self._name_of(buffer), self.value(index))[0]
         offset = "" if self.ranges.of(index) == (0, 0) else f" + {self.atom(index, 4)}"
         if buffer.space == "arena":
             where = f"arena + {buffer.offset // 4}"
@@ -371,8 +384,6 @@ class _FunctionPrinter(ExpressionPrinter):
         return f"{self._name_of(buffer)}{offset}"
 
 
-        if not parameter.length and parameter.element == I32 and self.ranges.of(index)[0] < 0:
-            return self._call("bnnc_place", self._name_of(buffer), self.value(index))[0]
 def _touched(entry: Function) -> dict[Buffer, str]:
     """The numbers in the arena that a function reads or writes itself."""
     found: dict[Buffer, str] = {}

@@ -21,8 +21,6 @@ from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_sh
 from bnnc.loops.lower.network import Network, window_pads
 from bnnc.loops.lower.places import Place, Storage
 
-LEAST_UNITS = 4
-"""Bytes or words of a window from which on carry-save adders are worth it."""
 EXPANDING_CODE = 1024  # about the bytes of the code that expands a codebook, besides a few for each tap of a pattern
 
 
@@ -119,8 +117,7 @@ def _by_carries(network: Network, op: Op, x: Op, weights: np.ndarray, window: Wi
         return False
     if step is not None and not (isinstance(step.dtype, Bit) and step.thresholds.shape[1] == 1):
         return False
-    image = _packed_image(network, x, window)
-    return carry_fits(image, weights, groups) and carry_scratch(image, window, network.machine) >= LEAST_UNITS
+    return carry_fits(_packed_image(network, x, window), weights, window, groups, network.machine)
 
 
 def _carry_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:

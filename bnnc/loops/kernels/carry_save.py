@@ -1,0 +1,395 @@
+"""Layers on bits for processors without a popcount, one output after the other: carry-save adders, then few counts.
+
+A sum of ±1 products is N - 2 m, where m counts the bits in which a window and an output's weights differ. Differences
+are added eight units at a time into three planes by full adders (Harley and Seal's counter); only what carries out of
+them is counted, and the planes once at the end. A unit is a byte on 8-bit processors, whose count is looked up, and a
+word elsewhere. The window's bits are brought together first, so that borders, strides and dilations cost nothing in
+the inner loop. Weights take one bit each, as [output][unit]; nothing depends on the data but the values.
+
+Where many outputs share an input, adding rows (bitslice.py) is faster on words; this form needs fewer outputs, hardly
+any memory, and gives whole sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bnnc.ir.location import UNKNOWN, Location
+from bnnc.loops.builder import Builder, at
+from bnnc.loops.ir import (
+    I8,
+    I16,
+    I32,
+    I64,
+    Binary,
+    Buffer,
+    Convert,
+    Expression,
+    Function,
+    Scalar,
+    Variable,
+    compare,
+    constant,
+    constant_buffer,
+    load,
+    popcount,
+)
+from bnnc.loops.kernels.tiling import Borders, Window, borders_of, input_origin, no_borders
+from bnnc.loops.layout import WORD, Elements, Packed
+from bnnc.loops.machine import Machine
+
+ROUND = 8
+"""Units that are added in one go: three planes take all but one carry."""
+SPARE = 4
+"""Units that hold a word of outputs."""
+ONES = constant_buffer("ones", np.array([number.bit_count() for number in range(256)], np.uint8), "ones of a byte", 1)
+
+
+@dataclass(frozen=True)
+class BitSteps:
+    """One threshold an output, and the two values around it: thresholds int [O or 1, 1], values int [O or 1, 2]."""
+
+    thresholds: np.ndarray
+    values: np.ndarray
+
+
+def unit_of(machine: Machine) -> Scalar:
+    """What bits are added in: as wide as the processor's registers, up to a word."""
+    return I8 if machine.word_bits == 8 else I32
+
+
+LEAST = 4
+"""Units of a window from which on this is worth it."""
+
+
+def carry_fits(image: Packed, weights: np.ndarray, window: Window, groups: int, machine: Machine) -> bool:
+    """Whether a layer can be done this way: ±1 weights on bits, a few units of them, and sums of 16 bits."""
+    return (
+        image.planes == (0,)
+        and groups == 1
+        and bool((np.abs(weights) == 1).all())
+        and int(np.prod(weights.shape[1:])) < 1 << 14
+        and carry_scratch(image, window, machine) - SPARE >= LEAST
+    )
+
+
+def carry_scratch(image: Packed, window: Window, machine: Machine) -> int:
+    """Units of the working memory: the bits of one window, and of one word of outputs."""
+    return SPARE + window.kernel[0] * window.kernel[1] * -(-image.channels // unit_of(machine).bits)
+
+
+def carry_conv(
+    name: str,
+    image: Packed,
+    weights: np.ndarray,
+    window: Window,
+    target: Packed | Elements,
+    steps: BitSteps | None,
+    machine: Machine,
+    *,
+    pad_value: int = 0,
+    halo_value: int = -1,
+    loc: Location = UNKNOWN,
+) -> Function:
+    """NAME(x, scratch, y): a ±1 convolution [O, C, KH, KW]; its sums, or with `steps` bits (see `carry_fits`).
+
+    scratch: units [carry_scratch] (i8 or i32, see `unit_of`). Outside the image x counts as `pad_value`; `halo_value`
+    is what the bits in the halo mean.
+    """
+    outputs = len(weights)
+    b = Builder(name, f"{outputs} outputs, window {window.kernel} on {image.channels} channels, carries saved", loc)
+    borders = no_borders(*window.output(image.height, image.width))
+    correction = np.zeros((1, len(weights)), np.int64)
+    if any(window.pads) and pad_value != halo_value:
+        borders = borders_of(window, image.height, image.width)
+        correction = (pad_value - halo_value) * borders.sums(weights.astype(np.int64).sum(1))
+    base = int(np.prod(weights.shape[1:])) + correction
+    kernel = _Carries(b, name, image, weights, window, target, borders, unit_of(machine), loc)
+    ending: _Bits | _Whole
+    if steps is None:
+        assert isinstance(target, Elements)
+        ending = _Whole(kernel, target, base)
+    else:
+        assert isinstance(target, Packed)
+        ending = _Bits(kernel, target, base, steps)
+    kernel.write(ending)
+    return b.function()
+
+
+class _Carries:
+    """Writes the function: windows are brought together here, and handed to a function that counts."""
+
+    def __init__(
+        self,
+        b: Builder,
+        name: str,
+        image: Packed,
+        weights: np.ndarray,
+        window: Window,
+        target: Packed | Elements,
+        borders: Borders,
+        unit: Scalar,
+        loc: Location,
+    ) -> None:
+        self.b, self.name, self.image, self.window, self.borders, self.unit = b, name, image, window, borders, unit
+        self.loc = loc
+        self.outputs = len(weights)
+        self.each = -(-image.channels // unit.bits)  # units of a tap
+        self.units = window.kernel[0] * window.kernel[1] * self.each
+        self.x = b.parameter("x", I32, image.length)
+        self.bits = b.parameter("scratch", unit, self.units + SPARE, access="both")
+        self.y = b.parameter("y", target.element, target.length, access="write")
+        taps = (weights > 0).transpose(0, 2, 3, 1).astype(np.uint8)
+        taps = np.pad(taps, ((0, 0), (0, 0), (0, 0), (0, self.each * unit.bits - image.channels)))
+        flat = taps.reshape(self.outputs, -1)
+        # Two bytes are read at once.
+        row, kind = (16, "<u2") if unit == I8 else (WORD, "<u4")
+        self.words = -(-flat.shape[1] // row)  # of an output
+        flat = np.pad(flat, ((0, 0), (0, self.words * row - flat.shape[1])))
+        packed = np.packbits(flat, axis=1, bitorder="little").view(kind)
+        self.weights = constant_buffer(f"{name}_weights", packed, "[output][tap][channel] weight bits", 4)
+
+    def write(self, ending: _Bits | _Whole) -> None:
+        """The loops over pixels."""
+        b = self.b
+        height, width = self.window.output(self.image.height, self.image.width)
+        with b.loop(height, "oy") as y, b.loop(width, "ox") as x:
+            self._window(y, x)
+            ending.pixel(y, x)
+
+    def _window(self, y: Expression, x: Expression) -> None:
+        """Brings the bits of a window together."""
+        b, image, window = self.b, self.image, self.window
+        origin = input_origin(image, window)
+        corner = b.let(y * (window.strides[0] * image.row) + x * (window.strides[1] * image.pixel) + origin, "corner")
+        per_word = WORD // self.unit.bits
+        whole, rest = divmod(self.each, per_word)
+        with b.loop(window.kernel[0], "ky") as ky, b.loop(window.kernel[1], "kx") as kx:
+            tap = ky * (window.dilations[0] * image.row) + kx * (window.dilations[1] * image.pixel)
+            start = b.let(corner + tap, "tap")
+            place = b.let((ky * window.kernel[1] + kx) * self.each, "place")
+            with b.loop(whole, "k") as k:
+                self._split(start + k, place + k * per_word, per_word)
+            if rest:
+                self._split(start + whole, place + whole * per_word, rest)
+
+    def _split(self, source: Expression, place: Expression, count: int) -> None:
+        """The first units of a word of the image."""
+        b = self.b
+        for n, part in enumerate(parts_of(b.let(load(self.x, source), "word"), self.unit)[:count]):
+            b.store(self.bits, place + n, part)
+
+    def border(self, y: Expression, x: Expression) -> Expression:
+        """The number of a pixel's border class."""
+        found: Expression = constant(0, I64)
+        rows, columns = self.borders.rows, self.borders.columns
+        for axis, place, classes, count in (
+            ("row", y, self.borders.row_class * len(columns), len(rows)),
+            ("column", x, self.borders.column_class, len(columns)),
+        ):
+            if count > 1:
+                table = constant_buffer(f"{self.name}_border_{axis}", classes.astype(np.uint8), "border class", 1)
+                found = found + Convert("zext", load(table, place), I64)
+        return self.b.let(found, "border")
+
+
+def parts_of(word: Expression, unit: Scalar) -> list[Expression]:
+    """The units of a word."""
+    of = word.type
+    if of == unit:
+        return [word]
+    bits = of.element.bits
+    places = [Binary("lshr", word, constant(shift, of)) if shift else word for shift in range(0, bits, unit.bits)]
+    return [Convert("trunc", place, unit) for place in places]
+
+
+def full_adder(b: Builder, plane: Variable, a: Expression, c: Expression) -> Expression:
+    """plane + a + c: the sum stays in the plane, the carry is given. Each step may overwrite an operand."""
+    either = b.let(plane ^ a, "u")
+    both = b.let(a ^ c, "v")
+    b.assign(plane, plane ^ both)
+    return b.let(a ^ (either & both), "carry")
+
+
+class _Counter:
+    """Writes into a function of its own, which has the processor's registers to itself, how bits are counted."""
+
+    def __init__(self, kernel: _Carries, comment: str) -> None:
+        self.units, self.words, self.unit, self.weights = kernel.units, kernel.words, kernel.unit, kernel.weights
+        self.b = b = Builder(f"{kernel.name}_outputs", comment, kernel.loc)
+        self.bits = b.parameter("bits", kernel.unit, kernel.units)
+
+    def mismatches(self, output: Expression) -> Expression:
+        """The i16 number of bits in which the window differs from an output's weights."""
+        b, per_row = self.b, self.weights.element.bits // self.unit.bits
+        start = b.let(output * self.words, "start")
+        rounds, rest = divmod(self.units, ROUND)
+        planes = [b.variable(f"c{p}", constant(0, self.unit)) for p in range(3)]
+        # A byte holds the counts of 31 rounds.
+        eights = b.variable("eights", constant(0, I16 if self.unit == I32 or rounds > 31 else I8))
+        with b.loop(rounds, "k") as k:
+            first = b.let(k * ROUND, "at")
+            ((_, carry),) = self._add(planes, b.let(start + k * (ROUND // per_row), "w"), first, ROUND)
+            b.assign(eights, eights + self._ones(carry, eights.of.element))
+        counts: list[list[Expression]] = [[] for _ in range(4)]
+        if rounds:
+            counts[3].append(eights if eights.type == I16 else Convert("zext", eights, I16))
+        if rest:
+            row = b.let(start + rounds * (ROUND // per_row), "w")
+            for level, carry in self._add(planes, row, constant(rounds * ROUND, I64), rest):
+                counts[level].append(self._ones(carry, I16))
+        used = 3 if rounds else self.units.bit_length() - 1
+        for level, plane in enumerate(planes[:used]):
+            counts[level].append(self._ones(plane, I16))
+        total: Expression | None = None
+        for alike in reversed(counts):
+            if total is not None:
+                total = Binary("shl", total, constant(1, I16))
+            for count in alike:
+                total = count if total is None else total + count
+        return b.let(constant(0, I16) if total is None else total, "differ")
+
+    def _add(
+        self, planes: list[Variable], where: Expression, at_: Expression, count: int
+    ) -> list[tuple[int, Expression]]:
+        """Adds the next `count` units to the planes; what is left over, with the level that it counts at."""
+        b, per_row = self.b, self.weights.element.bits // self.unit.bits
+        waiting: dict[int, Expression] = {}
+        for first in range(0, count, per_row):
+            row = b.let(load(self.weights, where + first // per_row), "row")
+            for n, part in enumerate(parts_of(row, self.unit)[: count - first]):
+                unit = b.let(load(self.bits, at_ + (first + n)) ^ part, "d")
+                level = 0
+                while level in waiting and level < len(planes):
+                    unit = full_adder(b, planes[level], waiting.pop(level), unit)
+                    level += 1
+                waiting[level] = unit
+        return sorted(waiting.items())
+
+    def _ones(self, unit: Expression, of: Scalar) -> Expression:
+        """How many bits of a unit are set."""
+        if self.unit == I32:
+            return Convert("trunc", popcount(unit), of)
+        count = load(ONES, Convert("zext", unit, I64))
+        return count if of == I8 else Convert("zext", count, of)
+
+
+class _Bits:
+    """Compares each count with a limit, and packs the answers."""
+
+    def __init__(self, kernel: _Carries, target: Packed, base: np.ndarray, steps: BitSteps) -> None:
+        """base int64 [class][O]: the sums where nothing differs."""
+        self.kernel, self.target = kernel, target
+        outputs, lanes = kernel.outputs, kernel.unit.bits
+        values = np.broadcast_to(steps.values, (outputs, 2))
+        # base - 2 m >= t where m < limit.
+        limits = (base - np.broadcast_to(steps.thresholds[:, 0], outputs).astype(np.int64)) // 2 + 1
+        bits = int(np.prod(kernel.window.kernel)) * kernel.image.channels
+        limits = np.clip(limits, 0, bits + 1)
+        # Steps that never change have a limit that nothing reaches.
+        limits[:, values[:, 0] == values[:, 1]] = 0
+        table = limits.astype(np.uint8 if bits < 255 else np.uint16)
+        self.limits = constant_buffer(f"{kernel.name}_threshold", table, "[border class][output]", 2)
+        flips = np.pad(values[:, 0] > 0, (0, -outputs % WORD))
+        self.flips = None
+        if flips.any():
+            words = np.packbits(flips, bitorder="little").view("<u4")
+            self.flips = constant_buffer(f"{kernel.name}_flip", words, "outputs whose bit is turned round", 4)
+        self.part = outputs % lanes
+        self.unit_function = self._function(lanes)
+
+    def _function(self, lanes: int) -> Function:
+        """As many outputs as a unit has bits; the last call may have fewer, which then are the unit's high bits."""
+        most = min(lanes, self.kernel.outputs)
+        counter = _Counter(self.kernel, f"counts and compares for {most} outputs of one pixel")
+        b = counter.b
+        y = b.parameter("y", counter.unit, 1, access="write")
+        first, limits = b.scalar("first", I64), b.scalar("limits", I64)
+        count = b.scalar("count", I64) if self.part and self.kernel.outputs > lanes else constant(most, I64)
+        found = b.variable("found", constant(0, counter.unit))
+        with b.loop(count, "output", unroll_one=False) as output:
+            differ = counter.mismatches(first + output)
+            limit = load(self.limits, limits + output)
+            limit = limit if limit.type == I16 else Convert("zext", limit, I16)
+            b.assign(found, Binary("lshr", found, constant(1, counter.unit)))
+            with b.when(compare("ult", differ, limit)):
+                b.assign(found, found | -(1 << (lanes - 1)))
+        b.store(y, 0, found)
+        return b.function()
+
+    def pixel(self, y: Expression, x: Expression) -> None:
+        """The words of one pixel."""
+        kernel, target = self.kernel, self.target
+        b, lanes, outputs, units = kernel.b, kernel.unit.bits, kernel.outputs, WORD // kernel.unit.bits
+        place = b.let(y * target.row + x * target.pixel + target.origin, "target")
+        border = kernel.border(y, x) * outputs
+        with b.loop(outputs // WORD, "word") as word:
+            with b.loop(units, "unit") as unit:
+                self._call(word * units + unit, kernel.units + unit, border, lanes)
+            self._store(place, word, units, 0)
+        if rest := outputs % WORD:
+            word = constant(outputs // WORD, I64)
+            for n in range(-(-rest // lanes)):
+                self._call(word * units + n, constant(kernel.units + n, I64), border, min(lanes, rest - n * lanes))
+            self._store(place, word, -(-rest // lanes), -rest % lanes)
+
+    def _call(self, unit: Expression, place: Expression, border: Expression, count: int) -> None:
+        kernel, function = self.kernel, self.unit_function
+        b, lanes = kernel.b, kernel.unit.bits
+        output = b.let(unit * lanes, "output")
+        more = [constant(count, I64)] if len(function.parameters) > 4 else []
+        b.call(function, kernel.bits, at(kernel.bits, place), output, border + output, *more)
+
+    def _store(self, place: Expression, word: Expression, units: int, spare: int) -> None:
+        """One word of units; the last has `spare` bits too many, which are its low ones."""
+        kernel = self.kernel
+        b, unit = kernel.b, kernel.unit
+        value: Expression | None = None
+        for n in range(units):
+            part = load(kernel.bits, kernel.units + n)
+            if n == units - 1 and spare:
+                part = Binary("lshr", part, constant(spare, unit))
+            part = part if unit == I32 else Convert("zext", part, I32)
+            part = Binary("shl", part, constant(n * unit.bits, I32)) if n else part
+            value = part if value is None else value | part
+        assert value is not None
+        b.store(kernel.y, place + word, value if self.flips is None else value ^ load(self.flips, word))
+
+
+class _Whole:
+    """Stores the sums."""
+
+    def __init__(self, kernel: _Carries, target: Elements, base: np.ndarray) -> None:
+        """base int64 [class][O]: the sums where nothing differs."""
+        self.kernel, self.target = kernel, target
+        same = int(base.flat[0]) if bool((base == base.flat[0]).all()) else None
+        self.base: Buffer | None = None
+        if same is None:
+            kind = np.int16 if int(np.abs(base).max()) < 1 << 15 else np.int32
+            comment = "[border class][output] sums of no difference"
+            self.base = constant_buffer(f"{kernel.name}_base", base.astype(kind), comment, 4)
+        counter = _Counter(kernel, f"counts for {kernel.outputs} outputs of one pixel")
+        b = counter.b
+        bases = b.scalar("bases", I64) if self.base is not None else None
+        y = b.parameter("y", target.element, kernel.outputs, access="write")
+        with b.loop(kernel.outputs, "output", unroll_one=False) as output:
+            differ = Convert("zext", counter.mismatches(output), I32)
+            start: Expression = constant(same or 0, I32)
+            if self.base is not None and bases is not None:
+                start = load(self.base, bases + output)
+            total = (start if start.type == I32 else Convert("sext", start, I32)) - (differ + differ)
+            b.store(y, output, total if target.element == I32 else Convert("trunc", total, target.element))
+        self.function = b.function()
+
+    def pixel(self, y: Expression, x: Expression) -> None:
+        """The sums of one pixel."""
+        kernel, target = self.kernel, self.target
+        b = kernel.b
+        place = b.let(y * target.row + x * target.pixel + target.origin, "target")
+        more = [] if self.base is None else [b.let(kernel.border(y, x) * kernel.outputs, "bases")]
+        b.call(self.function, kernel.bits, *more, at(kernel.y, place))
+
+
+__all__ = ["BitSteps", "carry_conv", "carry_fits", "carry_scratch", "unit_of"]
