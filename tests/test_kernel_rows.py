@@ -86,7 +86,7 @@ def test_dense_rows(inputs: int) -> None:
 @given(
     channels=st.sampled_from([(1, 9), (2, 16), (3, 17), (3, 40)]),
     size=st.tuples(st.integers(1, 6), st.integers(1, 19)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 5)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
     pads=st.tuples(*[st.integers(0, 2)] * 4),
     dilation=st.integers(1, 2),

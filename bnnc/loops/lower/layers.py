@@ -154,13 +154,13 @@ def _pixel_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: W
     source = network.users_array(x)
     assert source is not None
     place, steps = source
-    pairs = 8 if network.machine.fma else 4  # of registers to spare
+    words = 8  # of registers to spare
     function = pixel_conv(
         _name(network, op, window), x.type.shape, steps, weights, window, layout, epilogue.thresholds,
-        epilogue.values, most_pairs=pairs, loc=op.loc,
+        epilogue.values, most_words=words, loc=op.loc,
     )  # fmt: skip
-    words = elements(Int(-(2**31), 2**31 - 1), (pixels_scratch(x.type.shape, weights, window, pairs),))
-    scratch = Place(words, Storage(f"{function.name}_scratch", words.length * 4))
+    tables = elements(Int(-(2**31), 2**31 - 1), (pixels_scratch(x.type.shape, weights, window, words),))
+    scratch = Place(tables, Storage(f"{function.name}_scratch", tables.length * 4))
     network.places[result] = network.emit(function, (place, scratch), layout, result)
 
 
