@@ -1,0 +1,215 @@
+"""Training on emulated microcontrollers: instructions a weight that is corrected, and what whole steps cost.
+
+Usage: python -m benchmarks.training_on_device [--json] [MACHINE …]      (cortex-m0 … cortex-m55; default: m0, m4)
+
+Every run trains a batch, gcc -O2, and compares the state with the reference's. A *visited* weight is one of a neuron
+that is corrected: all of its hidden weights change by 2. Beside it, for comparison, such corrections of an int8 array.
+Needs gcc, gcc-arm-none-eabi and qemu-system-arm, and the harness among the shared fixtures.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import boards
+from bnnc.backends.c.training import Trainer, header_text, source_text, trainer
+from bnnc.loops.machine import CONTROLLERS
+from bnnc.train import rules
+from bnnc.train.engine import Samples
+from bnnc.train.interpreted import ReferenceEngine
+from bnnc.train.plan import Settings, Signs, TrainingPlan
+from bnnc.train.samples import packed
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A net of dense layers, how it is trained, and what a visited weight may cost on a Cortex-M4."""
+
+    inputs: int
+    widths: tuple[int, ...]
+    settings: Settings
+    samples: int
+    demand: float = 0.0
+
+
+# Groups of one neuron: every wrong neuron is corrected, as in the sketch whose figures are the anchor.
+_EVERY = Settings(groups=(1,), batch=8)
+WORKLOADS = {
+    "256-256, hidden 8": Workload(256, (256,), replace(_EVERY, hidden=8), 4, 4.0),
+    "256-256, hidden 16": Workload(256, (256,), replace(_EVERY, hidden=16), 4, 7.5),
+    "785-75-75, LBE": Workload(785, (75, 75), Settings(batch=100), 6),
+    "785-75-75, LBE, hidden 8": Workload(785, (75, 75), Settings(batch=50, hidden=8), 6),
+    "785-135-135, BEP": Workload(785, (135, 135), Settings(rule="bep", batch=100), 6),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Instructions of a run by function, and what they were spent on."""
+
+    right: bool
+    calls: dict[str, int]
+    visited: int
+    samples: int
+    state_bytes: int
+    said: str
+
+    def of(self, *kinds: str) -> int:
+        """Instructions of all functions of these kinds."""
+        return sum(n for name, n in self.calls.items() if name.startswith(tuple(f"net_train_{kind}" for kind in kinds)))
+
+    @property
+    def per_weight(self) -> float:
+        """Instructions for each visited weight."""
+        return self.of("update") / max(1, self.visited)
+
+    @property
+    def per_sample(self) -> float:
+        """Instructions for each sample, without the end of the batch."""
+        return (sum(self.calls.values()) - self.of("reinforce", "take_signs")) / self.samples
+
+
+def measure(workload: Workload, machine: str, flags: tuple[str, ...] = ()) -> Measured:
+    """Trains one batch on an emulated board and on the reference."""
+    plan = TrainingPlan("net", "x", (workload.inputs,), 10, (Signs(),), workload.widths, workload.settings)
+    step, _ = rules.build(plan, workload.inputs, 1)
+    of = trainer(step, step.state, None, "net_train", next(m for m in CONTROLLERS if m.name == machine))
+    generator = np.random.default_rng(0)
+    bits = generator.integers(0, 2, (workload.samples, workload.inputs))
+    samples = packed(bits, generator.integers(0, 10, workload.samples))
+    visited, expected = _reference(of, samples)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "net_train.h").write_text(header_text(of))
+        (place / "net_train.c").write_text(_marked(source_text(of)))
+        (place / "main.c").write_text(_main(samples, expected))
+        sources = [str(place / name) for name in ("net_train.c", "main.c")]
+        command = [sys.executable, str(boards.HARNESS), "--cpu", boards.BOARDS[machine], *sources]
+        done = subprocess.run([*command, "--", "-I", folder, *flags], capture_output=True, text=True, check=False)
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        return Measured(False, {}, visited, len(samples), of.words * 4, done.stdout + done.stderr)
+    calls: dict[str, int] = {}
+    for region in found.get("regions", []):
+        calls[region["name"]] = calls.get(region["name"], 0) + int(region["insns"])
+    right = found.get("rc") == 0 and "right" in found.get("stdout", "")
+    return Measured(right, calls, visited, len(samples), of.words * 4, str(found)[:2000])
+
+
+def _reference(of: Trainer, samples: Samples) -> tuple[int, int]:
+    """How many weights the samples visit, and the checksum of the state after them as one batch."""
+    visited = 0
+    whole = ReferenceEngine(of.step)
+    for number in range(len(samples)):
+        # One sample alone, from the first state: what it corrects does not depend on the others of its batch.
+        alone = ReferenceEngine(replace(of.step, end_batch=of.step.end_epoch, end_epoch=of.step.end_epoch))
+        state = {name: array.copy() for name, array in of.state.items()}
+        state["clock"][2] = number
+        alone.load_state(state)
+        alone.epoch(samples, np.array([number]))
+        for name, array in alone.state().items():
+            if name.startswith("hidden_"):
+                visited += int((array != of.state[name]).sum())
+    whole.epoch(samples, np.arange(len(samples)))
+    return visited, of.checksum(whole.state())
+
+
+def _marked(source: str) -> str:
+    """The source with every call of a kernel by what users call as a region of its own."""
+    kernels, public, functions = source.partition("int net_train_accumulate_bits(")
+    called = re.sub(
+        r"^        (net_train_\w+)\(([^{}]*?)\);$",
+        r'        roi_begin("\1");\n        \1(\2);\n        roi_end();',
+        functions,
+        flags=re.M | re.S,
+    )
+    return f'#include "harness.h"\n{kernels}{public}{called}'
+
+
+_COUNTERS = """
+static int8_t counters[256][256];
+__attribute__((noinline)) static void array_update(const uint32_t *x, uint32_t row, uint32_t up) {
+    int8_t *c = counters[row];
+    for (uint32_t i = 0; i < 256u; ++i) {
+        int v = c[i];
+        v += ((x[i >> 5] >> (i & 31u)) & 1u) == up ? 1 : -1;
+        c[i] = (int8_t)(v > 63 ? 63 : v < -64 ? -64 : v);
+    }
+}
+"""
+
+
+def _main(samples: Samples, expected: int) -> str:
+    rows = ", ".join(f"{word}u" for word in samples.bits.reshape(-1).tolist())
+    labels = ", ".join(map(str, samples.labels.tolist()))
+    return f"""#include "harness.h"
+#include "net_train.h"
+static const uint32_t samples[] = {{{rows}}};
+static const uint32_t labels[] = {{{labels}}};
+static uint32_t state[NET_TRAIN_WORDS];
+{_COUNTERS}
+int main(void) {{
+    net_train_init(state);
+    for (uint32_t i = 0; i < {len(samples)}u; ++i) {{
+        net_train_accumulate_bits(state, samples + i * NET_TRAIN_SAMPLE_WORDS, labels[i]);
+    }}
+    net_train_end_batch(state);
+    net_train_end_epoch(state);
+    roi_begin("array");
+    for (uint32_t row = 0; row < 256u; ++row) {{ array_update(samples, row, row & 1u); }}
+    roi_end();
+    uint32_t sum = 0;
+    for (uint32_t row = 0; row < 65536u; ++row) {{ sum += counters[row >> 8][row & 255u] != 0; }}
+    int wrong = net_train_checksum(state) != {expected}u || sum != 65536u;
+    h_puts(wrong ? "WRONG\\n" : "right\\n");
+    return wrong;
+}}
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the table; 1 when a state was wrong, 2 when tools are missing."""
+    absent = boards.missing()
+    if absent:
+        sys.stderr.write(f"missing: {', '.join(absent)}\n")
+        return 2
+    machines = [name for name in arguments if not name.startswith("-")] or ["cortex-m0", "cortex-m4"]
+    rows = []
+    for name, workload in WORKLOADS.items():
+        for machine in machines:
+            found = measure(workload, machine)
+            rows.append(
+                {
+                    "workload": name,
+                    "machine": machine,
+                    "right": found.right,
+                    "per visited weight": round(found.per_weight, 2),
+                    "at most": workload.demand if machine == "cortex-m4" and workload.demand else None,
+                    "int8 array": round(found.calls.get("array", 0) / 65536, 2),
+                    "a sample": round(found.per_sample - found.calls.get("array", 0) / found.samples),
+                    "end of batch": found.of("reinforce", "take_signs"),
+                    "state bytes": found.state_bytes,
+                }
+            )
+    if "--json" in arguments:
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+    else:
+        heads = list(rows[0])
+        sys.stdout.write(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}\n")
+        for row in rows:
+            shown = {**row, "right": "yes" if row["right"] else "NO", "at most": row["at most"] or "—"}
+            sys.stdout.write(f"| {' | '.join(str(item) for item in shown.values())} |\n")
+    return 0 if all(row["right"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

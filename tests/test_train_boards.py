@@ -1,0 +1,88 @@
+"""Training on emulated Cortex-M boards: the weights are those of the desktop, and corrections stay cheap."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import boards, training_on_device
+from bnnc.backends.c.training import header_text, source_text, trainer
+from bnnc.backends.llvm.training import NativeEngine
+from bnnc.loops.machine import CONTROLLERS, machine_for
+from bnnc.train import rules
+from bnnc.train.loop import permutation
+from tests import training
+from tests.shared import needs_shared
+from tests.test_c_boards import compiler
+
+needs_boards = pytest.mark.skipif(
+    bool(set(boards.missing()) - {"mcu-harness"}), reason="needs gcc-arm-none-eabi and qemu-system-arm"
+)
+
+
+@needs_boards
+@needs_shared
+@pytest.mark.parametrize("workload", ["256-256, hidden 8", "256-256, hidden 16"])
+def test_a_visited_weight_costs_what_it_did(workload: str) -> None:
+    found = training_on_device.measure(training_on_device.WORKLOADS[workload], "cortex-m4")
+    assert found.right, found.said
+    assert found.per_weight <= {"256-256, hidden 8": 3, "256-256, hidden 16": 6}[workload]
+    if compiler().startswith("12."):  # what was reached, and two in a hundred
+        assert found.per_weight <= {"256-256, hidden 8": 1.22, "256-256, hidden 16": 1.68}[workload]
+
+
+@needs_boards
+@needs_shared
+@pytest.mark.parametrize("rule", ["lbe", "bep"])
+def test_epochs_on_a_board_make_the_weights_of_llvm(rule: str, tmp_path: Path) -> None:
+    """Three epochs in the order of `bnnc train`; after the first, the power goes and only the kept words come back."""
+    plan = training.plan(inputs=63, widths=(33, 15), rule=rule, batch=16, schedule=1, groups=(3,))
+    step, _ = rules.build(plan, 63, 9)
+    samples = training.random_samples(40, 63, 4)
+    engine = NativeEngine(step, machine_for("generic"), 1)
+    orders = [permutation(9, epoch, 40, 40) for epoch in range(3)]
+    for order in orders:
+        engine.epoch(samples, order)
+    of = trainer(step, step.state, None, "net_train", next(m for m in CONTROLLERS if m.name == "cortex-m4"))
+    (tmp_path / "net_train.h").write_text(header_text(of))
+    (tmp_path / "net_train.c").write_text(source_text(of))
+
+    def table(numbers: np.ndarray) -> str:
+        return ", ".join(f"{n}u" for n in numbers.reshape(-1).tolist())
+
+    (tmp_path / "main.c").write_text(
+        f"""#include "harness.h"
+#include "net_train.h"
+static const uint32_t samples[] = {{{table(samples.bits)}}};
+static const uint32_t labels[] = {{{table(samples.labels)}}};
+static const uint32_t orders[] = {{{table(np.concatenate(orders))}}};
+static uint32_t state[NET_TRAIN_WORDS], flash[NET_TRAIN_KEPT_WORDS];
+int main(void) {{
+    net_train_init(state);
+    for (uint32_t i = 0; i < 120u; ++i) {{
+        const uint32_t at = orders[i];
+        net_train_accumulate_bits(state, samples + at * NET_TRAIN_SAMPLE_WORDS, labels[at]);
+        if (i % 40u % NET_TRAIN_BATCH == NET_TRAIN_BATCH - 1u || i % 40u == 39u) {{ net_train_end_batch(state); }}
+        if (i % 40u == 39u) {{ net_train_end_epoch(state); }}
+        if (i == 50u) {{  /* in the middle of a batch */
+            for (uint32_t k = 0; k < NET_TRAIN_KEPT_WORDS; ++k) {{ flash[k] = state[k]; }}
+            for (uint32_t k = 0; k < NET_TRAIN_WORDS; ++k) {{ state[k] = 0xdeadbeefu; }}
+            for (uint32_t k = 0; k < NET_TRAIN_KEPT_WORDS; ++k) {{ state[k] = flash[k]; }}
+        }}
+    }}
+    h_puts(net_train_checksum(state) == {of.checksum(engine.state())}u ? "right\\n" : "WRONG\\n");
+    return 0;
+}}
+"""
+    )
+    for board in ("m4", "m0big"):
+        command = [sys.executable, str(boards.HARNESS), "--cpu", board, "net_train.c", "main.c"]
+        done = subprocess.run(
+            [*command, "--", "-I", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert "right" in json.loads(done.stdout).get("stdout", ""), done.stdout + done.stderr
