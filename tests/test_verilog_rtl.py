@@ -1,45 +1,15 @@
-"""The Verilog library against numpy: random parameters, random data, random pauses on both sides, full throughput."""
+"""The streams of the Verilog library: FIFOs, widths, forks, windows, pools, reorderings, as numpy has them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.verilog import needs_iverilog, needs_verilator, pack, simulate, unpack
+from tests.verilog import Pair, examples, needs_iverilog, numbers, pack, raw, seeds, simulate, stalls, unpack, width_of
 
 pytestmark = needs_iverilog
-seeds = st.integers(0, 2**31)
-stalls = st.sampled_from([0, 80, 200])
-Pair = tuple[int, int]
-
-
-def examples(count: int) -> settings:
-    """So many random cases."""
-    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
-
-
-def width_of(low: int, high: int, signed: bool) -> int:
-    """The fewest bits that hold low..high."""
-    return max(max(-low - 1, high, 0).bit_length() + 1 if signed else high.bit_length(), 1)
-
-
-def raw(width: int, signed: int) -> tuple[int, int]:
-    """Smallest and largest number of so many bits."""
-    return (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
-
-
-def numbers(rng: np.random.Generator, width: int, signed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Random numbers of so many bits, their ends among them."""
-    low, high = raw(width, signed)
-    found = rng.integers(low, high, shape, endpoint=True)
-    ends = rng.random(shape)
-    return np.asarray(np.where(ends < 0.05, low, np.where(ends > 0.95, high, found)))
 
 
 @examples(10)
@@ -101,161 +71,6 @@ def test_width(width: int, lanes: int, factor: int, widen: bool, stall: int, see
     assert np.array_equal(unpack(found.beats["out"], after, width).ravel(), elements)
     if not stall:
         assert found.interval("out", many // after) == factor
-
-
-def bit_layer(
-    rng: np.random.Generator,
-    inputs: int,
-    outputs: int,
-    groups: int,
-    simd: int,
-    pe: int,
-    ternary: bool,
-    total: bool,
-    flag: bool,
-    stall: int,
-    simulator: str = "iverilog",
-    vectors: int = 4,
-) -> None:
-    """A binary or ternary layer on random bits, against numpy."""
-    weights = (
-        rng.integers(-1, 2, (groups, outputs, inputs)) if ternary else rng.choice([-1, 1], (groups, outputs, inputs))
-    )
-    x = rng.choice([-1, 1], (vectors, groups, inputs))
-    pads = (rng.random((vectors, groups, inputs // simd)) < 0.3) & flag
-    counts = np.repeat(~pads, simd, axis=2) if total else np.ones_like(x, bool)
-    products = weights[None] * x[:, :, None]
-    expected = (products * counts[:, :, None]).sum(3) if total else (products == 1).sum(3)
-    acc = width_of(int(expected.min()), int(expected.max()), total)
-    if total or not ternary:  # as wide as every sum that can occur
-        acc = width_of(-inputs if total else 0, inputs, total)
-
-    folds = weights.reshape(groups, outputs // pe, pe, inputs // simd, simd).transpose(0, 1, 3, 2, 4)
-    signs = (folds > 0) | ((folds == 0) & (rng.random(folds.shape) < 0.5))
-    field, count_width = simd, simd.bit_length()
-    words = [[sum(int(b) << i for i, b in enumerate(lane)) for lane in word] for word in signs.reshape(-1, pe, simd)]
-    if ternary:
-        field = 2 * simd + count_width
-        used = folds.reshape(-1, pe, simd) != 0
-        words = [
-            [
-                sign | sum(int(b) << i for i, b in enumerate(bits)) << simd | int(bits.sum()) << (2 * simd)
-                for sign, bits in zip(row, masks, strict=True)
-            ]
-            for row, masks in zip(words, used, strict=True)
-        ]
-    rom = [sum(v << (field * p) for p, v in enumerate(row)) for row in words]
-    beats = pack((x > 0).reshape(-1, simd), 1)
-    if flag:
-        beats = [b | int(pad) << simd for b, pad in zip(beats, pads.ravel(), strict=True)]
-    folds_out = vectors * groups * outputs // pe
-    found = simulate(
-        "bnnc_mvu_bits",
-        {
-            "INPUTS": inputs,
-            "OUTPUTS": outputs,
-            "SIMD": simd,
-            "PE": pe,
-            "GROUPS": groups,
-            "FLAG": int(flag),
-            "TERNARY": int(ternary),
-            "SUM": int(total),
-            "ACC_WIDTH": acc,
-            "WEIGHTS": "w.mem",
-        },
-        {"in": (simd + flag, beats)},
-        {"out": (pe * acc, folds_out)},
-        {"w.mem": rom},
-        stall,
-        int(rng.integers(1, 2**31)),
-        simulator,
-    )
-    assert np.array_equal(unpack(found.beats["out"], pe, acc, total).ravel(), expected.ravel())
-    if not stall:
-        assert found.interval("out", outputs // pe) == inputs // simd * (outputs // pe)
-
-
-@examples(40)
-@given(st.data(), st.integers(1, 3), st.booleans(), st.booleans(), st.booleans(), stalls, seeds)
-def test_bits(data: st.DataObject, groups: int, ternary: bool, total: bool, flag: bool, stall: int, seed: int) -> None:
-    inputs, outputs = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 12))
-    simd, pe = data.draw(st.sampled_from(divisors(inputs))), data.draw(st.sampled_from(divisors(outputs)))
-    bit_layer(np.random.default_rng(seed), inputs, outputs, groups, simd, pe, ternary, total, flag, stall)
-
-
-def test_a_wide_binary_layer_takes_the_documented_cycles() -> None:
-    rng = np.random.default_rng(0)
-    bit_layer(rng, 784, 32, 1, 49, 16, False, False, False, 0, vectors=5)
-    bit_layer(rng, 784, 32, 1, 784, 4, False, True, True, 0, vectors=5)
-    bit_layer(rng, 130, 10, 1, 130, 10, True, True, False, 0, vectors=20)  # a vector a cycle
-
-
-@needs_verilator
-def test_verilator_computes_the_same() -> None:
-    bit_layer(np.random.default_rng(3), 45, 6, 2, 9, 3, True, True, True, 80, simulator="verilator")
-
-
-@examples(15)
-@given(
-    st.integers(1, 4), st.integers(1, 12), st.integers(0, 1), st.integers(1, 6), st.integers(1, 5),
-    st.integers(1, 5), stalls, seeds,
-)  # fmt: skip
-def test_step(
-    lanes: int, in_width: int, signed: int, out_width: int, chunks: int, count: int, stall: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    channels, pixels = lanes * chunks, 12
-    thresholds = np.sort(numbers(rng, in_width, signed, (channels, count)), axis=1)
-    values = numbers(rng, out_width, 0, (channels, count + 1))
-    x = numbers(rng, in_width, signed, (pixels, channels))
-    reached = (x[:, :, None] >= thresholds[None]).sum(2)
-    expected = np.take_along_axis(values, reached.T, 1).T
-    field = count * in_width + (count + 1) * out_width
-    fields = [
-        low | high << (count * in_width)
-        for low, high in zip(pack(thresholds, in_width), pack(values, out_width), strict=True)
-    ]
-    table = [sum(v << (field * i) for i, v in enumerate(fields[c : c + lanes])) for c in range(0, channels, lanes)]
-    found = simulate(
-        "bnnc_step",
-        {
-            "LANES": lanes,
-            "IN_WIDTH": in_width,
-            "IN_SIGNED": signed,
-            "OUT_WIDTH": out_width,
-            "CHUNKS": chunks,
-            "COUNT": count,
-            "TABLE": "t.mem",
-        },
-        {"in": (lanes * in_width, pack(x.reshape(-1, lanes), in_width))},
-        {"out": (lanes * out_width, pixels * chunks)},
-        {"t.mem": table},
-        stall,
-        seed,
-    )
-    assert np.array_equal(unpack(found.beats["out"], lanes, out_width).reshape(pixels, channels), expected)
-    if not stall:
-        assert found.interval("out", 1) == 1
-
-
-@examples(12)
-@given(st.integers(1, 6), st.integers(0, 1), st.integers(1, 13), st.integers(1, 5), stalls, seeds)
-def test_argmax(width: int, signed: int, lanes: int, beats: int, stall: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    count = lanes * beats
-    x = numbers(rng, width, signed, (20, count))
-    index_width = max((count - 1).bit_length(), 1)
-    found = simulate(
-        "bnnc_argmax",
-        {"WIDTH": width, "SIGNED": signed, "COUNT": count, "LANES": lanes},
-        {"in": (lanes * width, pack(x.reshape(-1, lanes), width))},
-        {"out": (index_width, 20)},
-        stall=stall,
-        seed=seed,
-    )
-    assert found.beats["out"] == x.argmax(1).tolist()
-    if not stall:
-        assert found.interval("out", 1) == beats
 
 
 def window_beats(
@@ -396,130 +211,6 @@ def test_pool(
         assert found.interval("out", 1) == taps
 
 
-def integer_layer(data: st.DataObject, rng: np.random.Generator, in_width: int, weight_width: int, stall: int) -> None:
-    """A layer of integers on random numbers, against numpy."""
-    groups, vectors, signed = data.draw(st.integers(1, 2)), 4, data.draw(st.integers(0, 1))
-    inputs, outputs, flag = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 8)), data.draw(st.booleans())
-    simd, pe = data.draw(st.sampled_from(divisors(inputs))), data.draw(st.sampled_from(divisors(outputs)))
-    shape = (groups, outputs, inputs)
-    weights = rng.choice([-1, 1], shape) if weight_width == 1 else numbers(rng, weight_width, 1, shape)
-    x = numbers(rng, in_width, signed, (vectors, groups, inputs))
-    pads = (rng.random((vectors, groups, inputs // simd)) < 0.3) & flag
-    expected = (weights[None] * (x * ~np.repeat(pads, simd, axis=2))[:, :, None]).sum(3)
-    acc = width_of(int(expected.min()), int(expected.max()), True)
-    folds = weights.reshape(groups, outputs // pe, pe, inputs // simd, simd).transpose(0, 1, 3, 2, 4)
-    rom = pack((folds > 0 if weight_width == 1 else folds).reshape(-1, pe * simd), weight_width)
-    lanes = zip(pack(x.reshape(-1, simd), in_width), pads.ravel(), strict=True)
-    sizes = {"INPUTS": inputs, "OUTPUTS": outputs, "SIMD": simd, "PE": pe, "GROUPS": groups, "FLAG": int(flag)}
-    numbers_in = {"IN_WIDTH": in_width, "IN_SIGNED": signed, "WEIGHT_WIDTH": weight_width}
-    found = simulate(
-        "bnnc_mvu_integers",
-        {**sizes, **numbers_in, "ACC_WIDTH": acc, "WEIGHTS": "w.mem"},
-        {"in": (simd * in_width + flag, [lane | int(pad) << (simd * in_width) for lane, pad in lanes])},
-        {"out": (pe * acc, vectors * groups * outputs // pe)},
-        {"w.mem": rom},
-        stall,
-        int(rng.integers(1, 2**31)),
-    )
-    assert np.array_equal(unpack(found.beats["out"], pe, acc, True).ravel(), expected.ravel())
-    if not stall:
-        assert found.interval("out", outputs // pe) == inputs // simd * (outputs // pe)
-
-
-@examples(30)
-@given(st.data(), st.integers(1, 9), st.sampled_from([1, 1, 2, 3, 8]), stalls, seeds)
-def test_integers(data: st.DataObject, in_width: int, weight_width: int, stall: int, seed: int) -> None:
-    integer_layer(data, np.random.default_rng(seed), in_width, weight_width, stall)
-
-
-@examples(10)
-@given(st.data(), st.integers(16, 32), st.integers(12, 26), stalls, seeds)
-def test_wide_integers(data: st.DataObject, in_width: int, weight_width: int, stall: int, seed: int) -> None:
-    """Fixed point: products of several multipliers."""
-    integer_layer(data, np.random.default_rng(seed), in_width, weight_width, stall)
-
-
-@examples(15)
-@given(
-    st.integers(1, 3), st.integers(1, 8), st.integers(0, 1), st.integers(1, 9), st.integers(1, 4), st.integers(0, 1),
-    stalls, seeds,
-)  # fmt: skip
-def test_lookup(
-    lanes: int, in_width: int, signed: int, out_width: int, chunks: int, shared: int, stall: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    chunks = 1 if shared else chunks
-    low = int(rng.integers(*raw(in_width, signed), endpoint=True))
-    size = int(rng.integers(1, raw(in_width, signed)[1] - low, endpoint=True)) if low < raw(in_width, signed)[1] else 1
-    table = numbers(rng, out_width, 0, (chunks, size, 1 if shared else lanes))
-    x = rng.integers(low, low + size, (20, chunks, lanes))
-    expected = table[np.arange(chunks)[:, None], x - low, 0 if shared else np.arange(lanes)]
-    found = simulate(
-        "bnnc_lookup",
-        {"LANES": lanes, "IN_WIDTH": in_width, "IN_SIGNED": signed, "OUT_WIDTH": out_width, "SHARED": shared}
-        | {"LOW": low, "SIZE": size, "CHUNKS": chunks, "TABLE": "t.mem"},
-        {"in": (lanes * in_width, pack(x.reshape(-1, lanes), in_width))},
-        {"out": (lanes * out_width, 20 * chunks)},
-        {"t.mem": pack(table.reshape(-1, table.shape[2]), out_width)},
-        stall,
-        seed,
-    )
-    assert np.array_equal(unpack(found.beats["out"], lanes, out_width), expected.reshape(-1, lanes))
-    if not stall:
-        assert found.interval("out", 1) == 1
-
-
-@examples(15)
-@given(
-    st.integers(1, 3), st.integers(1, 32), st.integers(0, 1), st.integers(1, 32), st.integers(1, 40), st.integers(1, 4),
-    stalls, seeds,
-)  # fmt: skip
-def test_affine(
-    lanes: int, in_width: int, signed: int, factor_width: int, out_width: int, chunks: int, stall: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    factors = numbers(rng, factor_width, 1, (chunks, lanes)).astype(object)
-    offsets = numbers(rng, out_width, 1, (chunks, lanes)).astype(object)
-    x = numbers(rng, in_width, signed, (20, chunks, lanes)).astype(object)
-    mask = (1 << out_width) - 1
-    expected = (x * factors + offsets) & mask
-    fields = (factors & ((1 << factor_width) - 1)) | ((offsets & mask) << factor_width)
-    found = simulate(
-        "bnnc_affine",
-        {"LANES": lanes, "IN_WIDTH": in_width, "IN_SIGNED": signed, "FACTOR_WIDTH": factor_width}
-        | {"OUT_WIDTH": out_width, "CHUNKS": chunks, "TABLE": "t.mem"},
-        {"in": (lanes * in_width, pack(x.reshape(-1, lanes), in_width))},
-        {"out": (lanes * out_width, 20 * chunks)},
-        {"t.mem": pack(fields, factor_width + out_width)},
-        stall,
-        seed,
-    )
-    assert found.beats["out"] == pack(expected.reshape(-1, lanes), out_width)
-    if not stall:
-        assert found.interval("out", 1) == 1
-
-
-@examples(15)
-@given(st.data(), st.integers(1, 3), st.integers(1, 40), stalls, seeds)
-def test_add(data: st.DataObject, lanes: int, out_width: int, stall: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    parameters = {"LANES": lanes, "OUT_WIDTH": out_width, "CONSTANT": int(rng.integers(-(2**31), 2**31))}
-    total = np.full((20, lanes), parameters["CONSTANT"], object)
-    inputs = {}
-    for name in ("a", "b"):
-        width, signed = data.draw(st.integers(1, 9)), data.draw(st.integers(0, 1))
-        factor = int(rng.choice([1, 2, -1, 3, -(2**31), 2**31 - 1]))
-        x = numbers(rng, width, signed, (20, lanes)).astype(object)
-        total += factor * x
-        inputs[name] = (lanes * width, pack(x, width))
-        upper = name.upper()
-        parameters |= {f"{upper}_WIDTH": width, f"{upper}_SIGNED": signed, f"{upper}_FACTOR": factor}
-    found = simulate("bnnc_add", parameters, inputs, {"out": (lanes * out_width, 20)}, stall=stall, seed=seed)
-    assert found.beats["out"] == pack(total, out_width)
-    if not stall:
-        assert found.interval("out", 1) == 1
-
-
 @examples(10)
 @given(st.integers(1, 40), st.integers(1, 4), stalls, seeds)
 def test_fork(width: int, copies: int, stall: int, seed: int) -> None:
@@ -542,3 +233,81 @@ endmodule
         assert found.beats[name] == beats
         if not stall:
             assert found.interval(name, 1) == 1
+
+
+@examples(15)
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 9), stalls, seeds)
+def test_reorder(before: int, after: int, width: int, stall: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    index = rng.integers(0, before, after, endpoint=True)
+    fill = int(rng.integers(0, 2**width))
+    x = numbers(rng, width, 0, (8, before))
+    expected = np.concatenate([x, np.full((8, 1), fill)], 1)[:, index]
+    found = simulate(
+        "bnnc_reorder",
+        {"WIDTH": width, "IN_BEATS": before, "OUT_BEATS": after, "INDEX": "i.mem", "FILL": fill},
+        {"in": (width, x.ravel().tolist())},
+        {"out": (width, 8 * after)},
+        {"i.mem": index.tolist()},
+        stall,
+        seed,
+    )
+    assert found.beats["out"] == expected.ravel().tolist()
+    if not stall:
+        assert found.interval("out", after) <= max(before, after) + 2
+
+
+@examples(10)
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 9), stalls, seeds)
+def test_concat(a_beats: int, b_beats: int, width: int, stall: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = numbers(rng, width, 0, (10, a_beats)), numbers(rng, width, 0, (10, b_beats))
+    found = simulate(
+        "bnnc_concat",
+        {"WIDTH": width, "A_BEATS": a_beats, "B_BEATS": b_beats},
+        {"a": (width, a.ravel().tolist()), "b": (width, b.ravel().tolist())},
+        {"out": (width, 10 * (a_beats + b_beats))},
+        stall=stall,
+        seed=seed,
+    )
+    assert found.beats["out"] == np.concatenate([a, b], 1).ravel().tolist()
+    if not stall:
+        assert found.interval("out", 1) == 1
+
+
+@examples(10)
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 9), stalls, seeds)
+def test_repeat(beats: int, times: int, width: int, stall: int, seed: int) -> None:
+    x = numbers(np.random.default_rng(seed), width, 0, (8, 1, beats))
+    found = simulate(
+        "bnnc_repeat",
+        {"WIDTH": width, "BEATS": beats, "TIMES": times},
+        {"in": (width, x.ravel().tolist())},
+        {"out": (width, 8 * beats * times)},
+        stall=stall,
+        seed=seed,
+    )
+    assert found.beats["out"] == np.repeat(x, times, axis=1).ravel().tolist()
+    if not stall:
+        assert found.interval("out", 1) == 1
+
+
+@pytest.mark.parametrize("beats", [1, 2, 7])
+@pytest.mark.parametrize("stall", [0, 120])
+def test_constant(beats: int, stall: int) -> None:
+    """It never ends: a wrapper lets as many beats through as there are in three samples."""
+    table = list(range(3, 3 + beats))
+    wrapper = f"""
+module thrice (input clk, input rst, output [7:0] out_data, output out_valid, input out_ready);
+  reg [7:0] left;
+  wire valid;
+  assign out_valid = valid && left != 0;
+  bnnc_constant #(.WIDTH(8), .BEATS({beats}), .TABLE("t.mem")) constant (.clk(clk), .rst(rst), .out_data(out_data),
+    .out_valid(valid), .out_ready(out_ready && left != 0));
+  always @(posedge clk) if (rst) left <= {3 * beats}; else if (out_valid && out_ready) left <= left - 1;
+endmodule
+"""
+    found = simulate("thrice", {}, {}, {"out": (8, 3 * beats)}, {"t.mem": table}, stall, 5, extra=wrapper)
+    assert found.beats["out"] == table * 3
+    if not stall:
+        assert found.interval("out", 1) == 1

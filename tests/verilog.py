@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 from tests.shared import ROOT
 
@@ -23,6 +25,9 @@ RTL = ROOT / "backends" / "verilog" / "rtl"
 needs_iverilog = pytest.mark.skipif(shutil.which("iverilog") is None, reason="needs iverilog")
 needs_verilator = pytest.mark.skipif(shutil.which("verilator") is None, reason="needs verilator")
 Beats = Sequence[int]
+Pair = tuple[int, int]
+seeds = st.integers(0, 2**31)
+stalls = st.sampled_from([0, 80, 200])
 
 IN_PORT = """
   reg [{top}:0] {n}_data;
@@ -203,3 +208,30 @@ def tool(name: str) -> str | None:
     """An executable on PATH or beside this Python."""
     beside = Path(sys.executable).parent / name
     return shutil.which(name) or (str(beside) if os.access(beside, os.X_OK) else None)
+
+
+def examples(count: int) -> settings:
+    """So many random cases."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def width_of(low: int, high: int, signed: bool) -> int:
+    """The fewest bits that hold low..high."""
+    return max(max(-low - 1, high, 0).bit_length() + 1 if signed else high.bit_length(), 1)
+
+
+def raw(width: int, signed: int) -> tuple[int, int]:
+    """Smallest and largest number of so many bits."""
+    return (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
+
+
+def numbers(rng: np.random.Generator, width: int, signed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers of so many bits, their ends among them."""
+    low, high = raw(width, signed)
+    found = rng.integers(low, high, shape, endpoint=True)
+    ends = rng.random(shape)
+    return np.asarray(np.where(ends < 0.05, low, np.where(ends > 0.95, high, found)))
