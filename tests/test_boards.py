@@ -44,14 +44,21 @@ def test_a_board_gives_the_bits_of_the_reference(board: Board) -> None:
     module, inputs = small(), images(3)
     emulated = Emulated(emitted(module, board.machine), board.machine, board.name)
     expected = run(module, {"image": inputs})["scores"].reshape(3, -1)
-    counts, outputs = emulated.count([inputs])
     assert np.array_equal(emulated([inputs])[0], expected)
+    if not board.counts:
+        with pytest.raises(BnncError):
+            emulated.count([inputs])
+        return
+    counts, outputs = emulated.count([inputs])
     assert np.array_equal(outputs[0], expected)
-    if counts.layers:
-        assert {layer.layer for layer in counts.layers} >= {"hidden"}
-        assert all(layer.calls % 3 == 0 and layer.count > 0 for layer in counts.layers)
-        assert counts.total > 3 * 1000
-    assert emulated.count([inputs])[0] == counts
+    assert {layer.layer for layer in counts.layers} >= {"hidden"}
+    assert all(layer.calls % 3 == 0 and layer.count > 0 for layer in counts.layers)
+    assert counts.total > 3 * 1000
+    again = emulated.count([inputs])[0]
+    assert again.stack == counts.stack
+    for one, two in zip(counts.layers, again.layers, strict=True):
+        # A clock that starts in the middle of an instruction's time rounds one up or down.
+        assert abs(one.count - two.count) <= one.calls
 
 
 @pytest.mark.parametrize("machine", ["cortex-m0", "cortex-m4", "cortex-m33"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from bnnc.backends.c.boards.elf import Elf
 from bnnc.backends.c.boards.firmware import Firmware
 from bnnc.backends.c.boards.table import Board, Toolchain
 from bnnc.diagnostics import Exit, error
@@ -16,6 +17,7 @@ from bnnc.diagnostics import Exit, error
 SUPPORT = "bnnc.backends.c.boards"
 STACK_BYTES = 1024
 """What is kept free for the stack, so that a network which leaves none is refused by the linker."""
+AVR_STACK_BYTES = 128
 _TIMEOUT = 600.0
 
 
@@ -37,16 +39,16 @@ def build(firmware: Firmware, board: Board, toolchain: Toolchain, folder: Path, 
     defines = list(board.defines)
     if counted:
         sources.append("count.c")
-        defines.append(f"-DBOARD_REGIONS={len(firmware.functions)}")
+        defines += ["-DBOARD_COUNTED", f"-DBOARD_REGIONS={len(firmware.functions)}"]
     target = folder / "program.elf"
     command = _command(board, toolchain, folder, sources, defines)
     done = subprocess.run(
         [*command, "-o", target.name], cwd=folder, capture_output=True, text=True, check=False, timeout=_TIMEOUT
     )
     if done.returncode == 0:
-        return target
+        return _fitting(target, board, firmware)
     said = done.stderr.strip().splitlines()
-    full = [line for line in said if "overflow" in line or "will not fit" in line or "exceeds" in line]
+    full = [line for line in said if "overflow" in line or "will not fit" in line or "not within region" in line]
     if full:
         return NoRoom(full[0].rsplit(": ", 1)[-1])
     raise error(
@@ -56,6 +58,18 @@ def build(firmware: Firmware, board: Board, toolchain: Toolchain, folder: Path, 
         helps=("-X board=host runs the same code on this computer",),
         exit_code=Exit.ENVIRONMENT,
     )
+
+
+def _fitting(program: Path, board: Board, firmware: Firmware) -> Path | NoRoom:
+    """What no linker checks: on AVR the program, one input and the stack must fit too."""
+    if board.emulator != "simavr":
+        return program
+    flash, ram = Elf(program.read_bytes()).sizes()
+    if flash + firmware.input_bytes + 8 > board.flash[1]:
+        return NoRoom(f"{flash} bytes of flash and an input of {firmware.input_bytes}, of {board.flash[1]}")
+    if ram + AVR_STACK_BYTES > board.ram[1]:
+        return NoRoom(f"{ram} bytes of RAM and {AVR_STACK_BYTES} for the stack, of {board.ram[1]}")
+    return program
 
 
 def _support(folder: Path) -> None:
@@ -70,8 +84,27 @@ def _support(folder: Path) -> None:
 
 def _command(board: Board, toolchain: Toolchain, folder: Path, sources: list[str], defines: list[str]) -> list[str]:
     common = ["-std=c99", "-O2", "-I", ".", *defines]
-    if board.source == "hosted.c":
-        return [*_zig(), "-target", board.target, *common, *sources, "-lm"]
+    bare = ["-idirafter", "include", "-nostdlib", "memory.c"]
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", board.target, "-fno-sanitize=undefined", "-ffreestanding"]
+    if board.source == "linux.c":
+        return [*zig, "-fno-pic", *common, *sources, *bare, "-Wl,-e,board_reset"]
+    common += ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]
+    if board.emulator == "simavr":
+        return [toolchain.program, *board.flags, *common, *sources]
+    _write_script(board, folder)
+    common.append("-Wl,-T,board.ld")
+    if not toolchain.program:
+        return [*zig, f"-mcpu={board.zig_cpu}", *common, *sources, *bare]
+    # Loops stay loops: as calls of memset and memcpy they would count as whatever library there is.
+    command = [toolchain.program, *board.flags, *common, "-fno-tree-loop-distribute-patterns"]
+    if _has_library(toolchain, board):
+        return [*command, "-nostartfiles", *sources, "-lm"]
+    # Without a library <stdint.h> is the compiler's own only for freestanding programs.
+    return [*command, "-ffreestanding", "-fbuiltin", *sources, *bare, "-lgcc"]
+
+
+def _write_script(board: Board, folder: Path) -> None:
+    """The linker's script, with the memory of the board."""
     script = (files(SUPPORT) / "support" / "board.ld").read_text()
     for word, value in (
         ("FLASH_BYTES", board.flash[1]),
@@ -82,21 +115,6 @@ def _command(board: Board, toolchain: Toolchain, folder: Path, sources: list[str
     ):
         script = script.replace(f"@{word}@", hex(value))
     (folder / "board.ld").write_text(script)
-    # Loops stay loops: as calls of memset and memcpy they would count as whatever library there is.
-    common += ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-Wl,-T,board.ld"]
-    bare = ["-idirafter", "include", "-nostdlib", "memory.c"]
-    if not toolchain.program:
-        zig = [*_zig(), "-target", board.target, f"-mcpu={board.zig_cpu}", "-fno-sanitize=undefined", "-ffreestanding"]
-        return [*zig, *common, *sources, *bare]
-    command = [toolchain.program, *board.flags, *common, "-fno-tree-loop-distribute-patterns"]
-    if _has_library(toolchain, board):
-        return [*command, "-nostartfiles", *sources, "-lm"]
-    # Without a library <stdint.h> is the compiler's own only for freestanding programs.
-    return [*command, "-ffreestanding", "-fbuiltin", *sources, *bare, "-lgcc"]
-
-
-def _zig() -> list[str]:
-    return [sys.executable, "-m", "ziglang", "cc"]
 
 
 def _has_library(toolchain: Toolchain, board: Board) -> bool:

@@ -44,9 +44,9 @@ def find(machine: str, wanted: str = AUTO) -> Choice:
     """
     if wanted == HOST:
         return Choice((), ())
-    boards = boards_of(machine)
+    boards = [board for board in boards_of(machine) if not board.named_only]
     if wanted != AUTO:
-        boards = [board for board in boards if board.name == wanted]
+        boards = [board for board in boards_of(machine) if board.name == wanted]
         if not boards:
             raise _no_board(machine, wanted)
     ways = []

@@ -58,7 +58,9 @@ class Emulated:
         return self._run(inputs, counted=False)[0]
 
     def count(self, inputs: Sequence[np.ndarray]) -> tuple[Counts, list[np.ndarray]]:
-        """What every layer executed, and the outputs."""
+        """What every layer executed, and the outputs. Raises BnncError B0614 for a board without a clock."""
+        if not self.board.counts:
+            raise error("B0614", f"nothing counts what {self.board.name} executes", helps=("-X board=auto",))
         outputs, report = self._run(inputs, counted=True)
         functions = self._firmware.functions
         wide = "Q" if self.board.counts == "instructions" else "I"
@@ -95,7 +97,7 @@ class Emulated:
         ]
         if columns:
             (program.parent / INPUTS).write_bytes(np.concatenate(columns, axis=1).tobytes())
-        emulate(self.board, program, counted=counted)
+        emulate(self.board, program, self._firmware.input_bytes, counted=counted)
         data = np.frombuffer((program.parent / OUTPUTS).read_bytes(), np.uint8)
         if data.size != samples * self._firmware.output_bytes:
             raise error("B0613", f"the emulated board {self.board.name} gave {data.size} bytes of outputs, not all")

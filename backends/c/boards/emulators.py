@@ -8,17 +8,24 @@ from pathlib import Path
 from bnnc.backends.c.boards.table import Board
 from bnnc.diagnostics import BnncError, Exit, error
 
-TIMEOUT = 1800.0
+TIMEOUT = 600.0
 INPUTS, OUTPUTS, REPORT = "inputs.bin", "outputs.bin", "report.bin"
 _FAULT, _FULL, _FILES = 99, 98, 97
 
 
-def emulate(board: Board, program: Path, *, counted: bool) -> None:
-    """Run a program; it reads and writes files beside it. Raises BnncError B0613 when it does not end well."""
+def emulate(board: Board, program: Path, sample_bytes: int, *, counted: bool) -> None:
+    """Run a program; it reads inputs of `sample_bytes` and writes outputs, to files beside it.
+
+    Raises BnncError B0613 when it does not end well.
+    """
     if board.emulator == "unicorn":
         from bnnc.backends.c.boards.unicorn import run
 
         code, said = run(board, program)
+    elif board.emulator == "simavr":
+        from bnnc.backends.c.boards.avr import run_avr
+
+        code, said = run_avr(board, program, sample_bytes)
     else:
         code, said = _start(_command(board, program, counted), program.parent)
     if code:
@@ -26,12 +33,14 @@ def emulate(board: Board, program: Path, *, counted: bool) -> None:
 
 
 def _command(board: Board, program: Path, counted: bool) -> list[str]:
-    if board.source == "hosted.c":
+    if board.source == "linux.c":
         return [board.emulator, str(program)]
     quiet = ["-display", "none", "-monitor", "none", "-serial", "none", "-nic", "none"]
     command = [board.emulator, "-M", board.board, *quiet, "-semihosting-config", "enable=on,target=native"]
     if board.cpu:
-        command += ["-cpu", board.cpu, "-bios", "none"]
+        command += ["-cpu", board.cpu]
+    if board.emulator.startswith("qemu-system-riscv"):
+        command += ["-bios", "none"]
     if counted:
         command += ["-icount", f"shift={board.shift}"]
     return [*command, "-kernel", str(program)]

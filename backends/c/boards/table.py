@@ -33,7 +33,8 @@ class Board:
     `emulator` is a program, or `unicorn` (a Python package). `board` is what the emulator calls it; `cpu` the processor
     where the board leaves that open. `flash` and `ram` are (address, bytes). `source` is the start-up code, `defines`
     choose its clock; a tick of it takes `tick` ns, an instruction `each`: `shift` of QEMU's -icount. `flags` are
-    for gcc, `target` and `zig_cpu` for zig. `counts` says what is counted.
+    for gcc, `target` and `zig_cpu` for zig. `counts` says what is counted (nothing: no
+    clock); boards that are `named_only` are never chosen for somebody.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Board:
     zig_cpu: str = ""
     counts: str = "instructions"
     big_endian: bool = False
+    named_only: bool = False
 
     @property
     def core(self) -> str:
@@ -121,6 +123,38 @@ def _riscv(name: str, machine: str, march: str, cpu: str) -> Board:
     )
 
 
+def _avr(name: str, flash: int, ram: int) -> Board:
+    return Board(
+        name,
+        "avr",
+        "simavr",
+        "simavr",
+        (AVR_GCC,),
+        "avr.c",
+        (f"-mmcu={name}", "-DF_CPU=16000000UL"),
+        name,
+        flash=(0, flash << 10),
+        ram=(0x100, ram << 10),
+        counts="cycles",
+    )
+
+
+def _other_computer(name: str, emulator: str, target: str) -> Board:
+    """A computer of another kind, under an emulator that knows Linux: its numbers lie in memory the other way round."""
+    return Board(
+        name,
+        "generic-c",
+        emulator,
+        "qemu-user",
+        (ZIG,),
+        "linux.c",
+        target=target,
+        counts="",
+        big_endian=True,
+        named_only=True,
+    )
+
+
 BOARDS: tuple[Board, ...] = (
     _arm("microbit", "cortex-m0", "cortex-m0", **{**_M0_ONLY, "defines": ("-DBOARD_CLOCK_NRF51",)}),
     _arm("mps2-an385-m0", "cortex-m0", "cortex-m0", board="mps2-an385"),
@@ -152,7 +186,27 @@ BOARDS: tuple[Board, ...] = (
     _arm("unicorn-m4", "cortex-m4", "cortex-m4", *_FPU4, board="M4", **_UNICORN),
     _arm("unicorn-m7", "cortex-m7", "cortex-m7", *_FPU5, board="M7", **_UNICORN),
     _arm("unicorn-m33", "cortex-m33", "cortex-m33", *_FPU5, board="M33", **_UNICORN),
+    _avr("atmega328p", 32, 2),
+    _avr("atmega1284p", 128, 16),
+    Board(
+        "sim-lx106",
+        "xtensa",
+        "qemu-system-xtensa",
+        "qemu-system-misc",
+        (XTENSA_GCC,),
+        "xtensa.c",
+        ("-mlongcalls", "-mtext-section-literals"),
+        "sim",
+        "lx106",
+        (0x5000_0000, 16 << 20),
+        (0x6000_0000, 16 << 20),
+        tick=25.0,
+        each=float(1 << SHIFT),
+        shift=SHIFT,
+    ),
     _riscv("virt-rv32", "rv32imac", "rv32imac_zicsr", "rv32"),
+    _other_computer("mips", "qemu-mips", "mips-freestanding-none"),
+    _other_computer("powerpc", "qemu-ppc", "powerpc-freestanding-none"),
     _riscv("virt-rv32-zbb", "rv32imac_zbb", "rv32imac_zicsr_zba_zbb", "rv32,zba=true,zbb=true"),
 )
 """All boards; those of a machine in the order in which they are tried."""

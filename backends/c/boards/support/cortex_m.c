@@ -15,6 +15,7 @@ static int host(int operation, const void *argument) {
 }
 
 #include "bare.h"
+#include "semihosting.h"
 
 __attribute__((section(".vectors"), used)) static void (*const vectors[16])(void) = {
     (void (*)(void))(void *)board_stack, board_reset, board_fault, board_fault, board_fault, board_fault, board_fault,

@@ -21,6 +21,7 @@ __attribute__((noinline, aligned(16))) static int host(int operation, const void
 }
 
 #include "bare.h"
+#include "semihosting.h"
 
 /* With `-icount` this register counts instructions, and nothing else. */
 uint32_t board_clock(void) {
