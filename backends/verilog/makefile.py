@@ -56,7 +56,7 @@ verilator: build/verilator/sim $(MEM) $(DATA)
 
 build/verilator/sim: $(RTL) tb/$(NAME)_tb.v tb/main.cpp
 \t@mkdir -p build
-\t$(VERILATOR) --cc --exe --build -O3 --top-module $(NAME)_tb -Mdir build/verilator -o sim $^ \\
+\t$(VERILATOR) --cc --exe --build -O3 --top-module $(NAME)_tb -Mdir build/verilator -o sim $(abspath $^) \\
 \t  > build/verilator.log || { cat build/verilator.log; false; }
 
 lint:

@@ -56,7 +56,7 @@ def add(circuit: Circuit, op: bit.Add, values: Sequence[Value]) -> Value:
             ("OUT_WIDTH", width),
         ]
         out = dataclasses.replace(total, name=name, width=width, signed=signed, multiplier=1, offset=0)
-        pace = Pace((Block(1, 1), Block(1, 1)), latency=1)
+        pace = Pace((Block(1, 1), Block(1, 1)), latency=2)
         circuit.add(name, "bnnc_add", op, parameters, [("a", total), ("b", other)], [out], pace)
         total, factor, offset = out, 1, 0
     return Value(total, values[0].order, op.type)

@@ -34,18 +34,22 @@ def affine(
     name = circuit.fresh(op, "scale")
     slope_width = width_of(min(int(slopes.min()), -1), int(slopes.max()))[0]
     words = repeating(rows, stream.beats)
-    table = memory(f"{name}_lines", (slopes[words], slope_width), (offsets[words], width + 1))
+    fields = []
+    for lane in range(stream.lanes):
+        fields += [(slopes[words[:, lane : lane + 1]], slope_width), (offsets[words[:, lane : lane + 1]], width)]
+    table = memory(f"{name}_lines", *fields)
     parameters: list[tuple[str, int | str | Memory]] = [
         ("LANES", stream.lanes),
         ("IN_WIDTH", stream.width),
         ("IN_SIGNED", int(stream.signed)),
+        ("FACTOR_WIDTH", slope_width),
         ("OUT_WIDTH", width),
-        ("SLOPE_WIDTH", slope_width),
         ("CHUNKS", len(words)),
         ("TABLE", table),
     ]
     out = dataclasses.replace(stream, name=name, width=width, signed=signed, multiplier=1, offset=0)
-    circuit.add(name, "bnnc_affine", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=2))
+    latency = 3 if max(stream.width + (not stream.signed), slope_width) <= 18 else 5
+    circuit.add(name, "bnnc_affine", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=latency))
     return dataclasses.replace(value, stream=out)
 
 

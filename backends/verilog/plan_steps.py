@@ -132,7 +132,7 @@ def lookup(circuit: Circuit, op: Op, value: Value, raws: np.ndarray, low: int, w
         ("TABLE", memory(f"{name}_table", (entries, width))),
     ]
     out = dataclasses.replace(stream, name=name, width=width, signed=signed)
-    circuit.add(name, "bnnc_lookup", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=3))
+    circuit.add(name, "bnnc_lookup", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=2))
     return dataclasses.replace(value, stream=out)
 
 

@@ -23,7 +23,7 @@ from bnnc.ir import bit, move
 from bnnc.ir.module import Input
 from bnnc.ir.op import Op
 
-MOST_WIRES = 128
+MOST_WIRES = 512
 """Wires of an input, unless one element has more."""
 Handler = Callable[[Circuit, Any, Value], Value]
 ONE: dict[type[Op], Handler] = {
@@ -77,9 +77,9 @@ def plan(boundary: Boundary, folding: Folding) -> Plan:
     values: dict[Op, list[Value]] = {}
     entries = []
     for op in boundary.entries:
-        stream = stream_of(names.fresh(f"{labels[op]}_in"), op.type, 1)
-        lanes = _entry_lanes(stream, _first_simd(boundary, op, labels, folding))
-        value = Value(dataclasses.replace(stream, lanes=lanes), canonical_order(op.type.shape), op.type)
+        stream = _entry_stream(boundary, op, labels, folding)
+        stream = dataclasses.replace(stream, name=names.fresh(f"{labels[op]}_in"))
+        value = Value(stream, canonical_order(op.type.shape), op.type)
         entries.append(value)
         circuit.entries.add(stream.name)
         values[op] = circuit.forked(value, reads[op], op)
@@ -113,22 +113,30 @@ def _planned(circuit: Circuit, op: Op, operands: list[Value], folding: Folding) 
     raise error("B0622", f"the verilog target has no engine for `{op.opcode}`", places=(op.loc,))
 
 
-def _entry_lanes(stream: Stream, simd: int) -> int:
-    """Lanes of an input: what its first layer takes, where that divides the channels; else as many as MOST_WIRES."""
+def _entry_stream(boundary: Boundary, entry: Op, labels: dict[Op, str], folding: Folding) -> Stream:
+    """How an input crosses: as few wires as its first layer needs to be fed in time, at most MOST_WIRES."""
+    stream = stream_of("", entry.type, 1)
+    layers = {op: layer_of(op, labels[op]) for op in boundary.ops if folded(op)}  # type: ignore[arg-type]
+    slowest = max((layer.cycles(folding.of(layer)) for layer in layers.values()), default=1)
+    first = _first_layer(boundary, entry)
+    simd = folding.of(layers[first]).simd if first in layers else stream.channels
+    if first is not None and layers[first].vectors == 1:
+        stream = dataclasses.replace(stream, pixels=1, channels=stream.elements)
     fitting = [n for n in divisors(stream.channels) if n == 1 or n * stream.width <= MOST_WIRES]
-    return max([n for n in fitting if n == simd] or [n for n in fitting if simd % n == 0 or n % simd == 0])
+    fitting = [n for n in fitting if simd % n == 0 or n % simd == 0]
+    lanes = next((n for n in fitting if stream.elements // n <= slowest), fitting[-1])
+    return dataclasses.replace(stream, lanes=lanes)
 
 
-def _first_simd(boundary: Boundary, entry: Op, labels: dict[Op, str], folding: Folding) -> int:
-    """What the first layer behind an entry takes in a cycle."""
+def _first_layer(boundary: Boundary, entry: Op) -> Op | None:
+    """The first layer behind an entry."""
     behind = {entry}
     for op in boundary.ops:
         if any(x in behind for x in op.operands):
             if folded(op):
-                layer: FoldedOp = op  # type: ignore[assignment]
-                return folding.of(layer_of(layer, labels[op])).simd
+                return op
             behind.add(op)
-    return 1
+    return None
 
 
 def _reads(boundary: Boundary) -> dict[Op, int]:
