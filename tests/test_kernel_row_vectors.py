@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import boards, microcontrollers
@@ -57,6 +57,7 @@ def network(
     density=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
     seed=st.integers(0, 2**31),
 )
+@example((5, 33), (1, 1), (2, 1), (1, 1), (1, 0, 2, 1), -1, 0.5, 0)  # what fills a list up once met the next list
 def test_any_shape_padding_and_density(
     channels: tuple[int, int],
     size: tuple[int, int],

@@ -17,7 +17,7 @@ class Machine:
     count in bytes, which every vector unit can do in a few). `scalar_popcount`: of one word. `flags_to_bits`: the flags
     of a comparison become bits of a word in an instruction or two. `triple`, `cpu` and `features` are LLVM's; the
     triple is empty for machines that only C reaches. `rows`: bits of layers are added row by row, 32 outputs a word,
-    which small processors do faster than counting (loops/kernels/bitslice.py), or with vectors
+    which small processors do faster than counting (loops/kernels/row_conv.py), or with vectors
     `row_lanes` words at once (loops/kernels/row_vectors.py). `index_bits`: of the numbers
     that index arrays. `rom`: constants lie in a memory that only special instructions read.
     """

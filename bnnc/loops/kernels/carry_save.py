@@ -6,7 +6,7 @@ them is counted, and the planes once at the end. A unit is a byte on 8-bit proce
 word elsewhere. The window's bits are brought together first, so that borders, strides and dilations cost nothing in
 the inner loop. Weights take one bit each, as [output][unit]; nothing depends on the data but the values.
 
-Where many outputs share an input, adding rows (bitslice.py) is faster on words; this form needs fewer outputs, hardly
+Where many outputs share an input, adding rows (row_conv.py) is faster on words; this form needs fewer outputs, hardly
 any memory, and gives whole sums.
 """
 
@@ -36,7 +36,8 @@ from bnnc.loops.ir import (
     load,
     popcount,
 )
-from bnnc.loops.kernels.tiling import Borders, Window, borders_of, input_origin, no_borders
+from bnnc.loops.kernels.adders import full_adder
+from bnnc.loops.kernels.tiling import Borders, Window, border_class, borders_of, input_origin, no_borders
 from bnnc.loops.layout import WORD, Elements, Packed
 from bnnc.loops.machine import Machine
 
@@ -181,19 +182,6 @@ class _Carries:
         for n, part in enumerate(parts_of(b.let(load(self.x, source), "word"), self.unit)[:count]):
             b.store(self.bits, place + n, part)
 
-    def border(self, y: Expression, x: Expression) -> Expression:
-        """The number of a pixel's border class."""
-        found: Expression = constant(0, I64)
-        rows, columns = self.borders.rows, self.borders.columns
-        for axis, place, classes, count in (
-            ("row", y, self.borders.row_class * len(columns), len(rows)),
-            ("column", x, self.borders.column_class, len(columns)),
-        ):
-            if count > 1:
-                table = constant_buffer(f"{self.name}_border_{axis}", classes.astype(np.uint8), "border class", 1)
-                found = found + Convert("zext", load(table, place), I64)
-        return self.b.let(found, "border")
-
 
 def parts_of(word: Expression, unit: Scalar) -> list[Expression]:
     """The units of a word."""
@@ -203,14 +191,6 @@ def parts_of(word: Expression, unit: Scalar) -> list[Expression]:
     bits = of.element.bits
     places = [Binary("lshr", word, constant(shift, of)) if shift else word for shift in range(0, bits, unit.bits)]
     return [Convert("trunc", place, unit) for place in places]
-
-
-def full_adder(b: Builder, plane: Variable, a: Expression, c: Expression) -> Expression:
-    """plane + a + c: the sum stays in the plane, the carry is given. Each step may overwrite an operand."""
-    either = b.let(plane ^ a, "u")
-    both = b.let(a ^ c, "v")
-    b.assign(plane, plane ^ both)
-    return b.let(a ^ (either & both), "carry")
 
 
 class _Counter:
@@ -324,7 +304,7 @@ class _Bits:
         kernel, target = self.kernel, self.target
         b, lanes, outputs, units = kernel.b, kernel.unit.bits, kernel.outputs, WORD // kernel.unit.bits
         place = b.let(y * target.row + x * target.pixel + target.origin, "target")
-        border = kernel.border(y, x) * outputs
+        border = border_class(b, kernel.borders, kernel.name, y, x) * outputs
         with b.loop(outputs // WORD, "word") as word:
             with b.loop(units, "unit") as unit:
                 self._call(word * units + unit, kernel.units + unit, border, lanes)
@@ -388,7 +368,11 @@ class _Whole:
         kernel, target = self.kernel, self.target
         b = kernel.b
         place = b.let(y * target.row + x * target.pixel + target.origin, "target")
-        more = [] if self.base is None else [b.let(kernel.border(y, x) * kernel.outputs, "bases")]
+        more = (
+            []
+            if self.base is None
+            else [b.let(border_class(b, kernel.borders, kernel.name, y, x) * kernel.outputs, "bases")]
+        )
         b.call(self.function, kernel.bits, *more, at(kernel.y, place))
 
 

@@ -1,12 +1,11 @@
-"""Rows of weights added with vectors of four words: what bitslice.py does, 128 bits at a time.
+"""Rows of weights added with vectors of four words: what row_conv.py does, 128 bits at a time.
 
 For every output pixel the numbers of its set inputs are brought together in one list, from the lists of the image's
 rows. Four words of outputs (128 of them) are then added as vectors: one row is one vector. What is left, one to three
 words, is added four rows at a time: lane i of a word's vectors takes every fourth row, fetched by a gather, and the
 four counts of an output are joined at the end. So narrow layers use whole vectors too.
 
-The comparison with the thresholds is that of bitslice.py: counters start at an offset, and the borrow of a number
-common to all outputs is the answer.
+Counters start at an offset, and the borrow of a number common to all outputs is the answer (row_vector_tables.py).
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ from bnnc.loops.ir import (
     select,
     splat,
 )
-from bnnc.loops.kernels.bitslice import _Offsets as Offsets
-from bnnc.loops.kernels.bitslice import _offsets as offsets_of
-from bnnc.loops.kernels.bitslice import _words as words_of
-from bnnc.loops.kernels.tiling import Window, input_origin
+from bnnc.loops.kernels.adders import full_adder
+from bnnc.loops.kernels.row_tables import words_of
+from bnnc.loops.kernels.row_vector_tables import ModeTables, mode_tables
+from bnnc.loops.kernels.tiling import Window, border_class, input_origin
 from bnnc.loops.layout import WORD, Packed
 
 LANES = 4
@@ -48,6 +47,19 @@ STEP = 16
 """Vectors of rows that are added in one go: of 16, four levels of adders take all but one carry."""
 TAIL = (STEP, 8, 4)
 """What the end of a list is added in: lists are filled up to a multiple of the last."""
+
+
+def vectors_fit(image: Packed, weights: np.ndarray, window: Window, groups: int, thresholds: int) -> bool:
+    """Whether a layer can be done this way: ±1 weights on bits, one threshold, adjacent taps, indices of 16 bits."""
+    return (
+        image.planes == (0,)
+        and groups == 1
+        and thresholds == 1
+        and window.dilations == (1, 1)
+        and bool((np.abs(weights) == 1).all())
+        and (_List(image, window).taps + 1) * -(-len(weights) // WORD) < 1 << 16
+        and max(_List(image, window).length, _List(image, window).room * -(-len(weights) // WORD)) < 1 << 16
+    )
 
 
 def vector_scratch(image: Packed, window: Window) -> int:
@@ -63,13 +75,13 @@ class _List:
         self.taps = window.kernel[0] * window.kernel[1] * image.channels
         self.pixels = image.row // image.pixel
         self.room = self.pixels * image.channels + HALVES.lanes
-        # Filled up to whole vectors, and copied eight at a time.
-        self.rows = -(-self.taps // (TAIL[-1] * LANES)) * TAIL[-1] * LANES + 8
+        # As many zeros follow as fill up any vectors.
+        self.rows = self.taps + TAIL[-1] * LANES
         self.places = self.rows + window.kernel[0] * self.room
         self.length = self.places + window.kernel[0] * (self.pixels + 1) + 8
         self.alone = window.output(image.height, image.width) == (1, 1)
         if self.alone:
-            self.length = self.rows + TAIL[-1] * LANES
+            self.length = self.rows
 
 
 def vector_conv(
@@ -85,12 +97,16 @@ def vector_conv(
     halo_value: int = -1,
     loc: Location = UNKNOWN,
 ) -> Function:
-    """What `bitslice.row_conv` does, with the same arguments (see its `fits`). scratch: i16 [vector_scratch]."""
+    """NAME(x, scratch, y): bits of a ±1 convolution [O, C, KH, KW] and the step behind it (see `vectors_fit`).
+
+    thresholds int [O or 1, 1], values int [O or 1, 2] of -1 and 1. scratch: i16 [vector_scratch]. Outside the image x
+    counts as `pad_value`; `halo_value` is what the bits in the halo mean.
+    """
     outputs = len(weights)
     groups = -(-outputs // WORD)
     limits = np.broadcast_to(thresholds[:, 0], outputs).astype(np.int64)
     table = np.broadcast_to(values, (outputs, 2))
-    offsets = offsets_of(image, weights, window, limits, pad_value, halo_value)
+    tables = mode_tables(image, weights, window, limits, pad_value, halo_value)
     flips = np.zeros(groups * WORD, np.int64)
     flips[:outputs] = table[:, 0] > 0
     keep = np.zeros(groups * WORD, np.int64)
@@ -103,7 +119,7 @@ def vector_conv(
         f"{outputs} outputs, window {window.kernel} on {image.channels} channels, rows added, four words at a time"
     )
     b = Builder(name, comment, loc)
-    _VectorRows(b, name, image, window, target, offsets, packed, words_of(keep), words_of(flips), loc).write()
+    _VectorRows(b, name, image, window, target, tables, packed, words_of(keep), words_of(flips), loc).write()
     return b.function()
 
 
@@ -117,14 +133,14 @@ class _VectorRows:
         image: Packed,
         window: Window,
         target: Packed,
-        offsets: Offsets,
+        tables: ModeTables,
         rows: np.ndarray,
         keep: np.ndarray,
         flips: np.ndarray,
         loc: Location,
     ) -> None:
         self.b, self.name, self.loc = b, name, loc
-        self.image, self.window, self.target, self.offsets = image, window, target, offsets
+        self.image, self.window, self.target, self.tables = image, window, target, tables
         self.groups = rows.shape[1]
         self.whole = self.groups // LANES
         self.list = _List(image, window)
@@ -135,13 +151,13 @@ class _VectorRows:
         self.weights = constant_buffer(f"{name}_weights", rows, comment, 4)
         # [mode][class][group][plane], of whole vectors [mode][class][vector][plane][lane].
         cut = self.whole * LANES
-        starts = offsets.start[:, :, :cut].reshape(*offsets.start.shape[:2], self.whole, LANES, offsets.planes)
+        starts = tables.start[:, :, :cut].reshape(*tables.start.shape[:2], self.whole, LANES, tables.planes)
         flat = starts.swapaxes(-1, -2).reshape(*starts.shape[:2], -1)
-        flat = np.concatenate([flat, offsets.start[:, :, cut:].reshape(*starts.shape[:2], -1)], axis=2)
+        flat = np.concatenate([flat, tables.start[:, :, cut:].reshape(*starts.shape[:2], -1)], axis=2)
         comment = "[more zeros, more ones][border class][group][plane] where counters start, groups in fours"
         self.start = constant_buffer(f"{name}_threshold", np.ascontiguousarray(flat), comment, 4)
         # What a group needs besides: odd thresholds in both modes, outputs that can change, and those turned round.
-        self.odd = constant_buffer(f"{name}_threshold_odd", offsets.odd, "the lowest bit of thresholds", 4)
+        self.odd = constant_buffer(f"{name}_threshold_odd", tables.odd, "the lowest bit of thresholds", 4)
         ends = np.stack([keep, flips])
         fours = [[place for place in range(4) if number >> place & 1] for number in range(16)]
         table = np.zeros((16, HALVES.lanes), np.uint16)
@@ -264,14 +280,14 @@ class _VectorRows:
         word: Function | None,
     ) -> None:
         """Fills the list up with a row of zeros, and calls what adds, for every group of outputs."""
-        b, offsets = self.b, self.offsets
+        b, tables = self.b, self.tables
         none = b.let(constant(self.list.taps * self.groups, HALVES), "none")
         for k in range(0, TAIL[-1] * LANES, 8):
             b.store(self.scratch, count + k, none)
-        number, even = number_of(b, offsets, count, mode, self.list.taps)
-        corner = border_of(b, offsets, self.name, y, x)
-        step = offsets.planes * self.groups
-        classes = offsets.start.shape[1]
+        number, even = tables.number(b, count, mode)
+        corner = border_class(b, tables.borders, self.name, y, x)
+        step = tables.planes * self.groups
+        classes = tables.start.shape[1]
         index = Convert("zext", mode, I64)
         begin = b.let(index * (classes * step) + corner * step, "begin")
         odd = b.let(index * (classes * self.groups) + corner * self.groups, "odd")
@@ -285,7 +301,7 @@ class _VectorRows:
             with b.loop(groups, "group") as turn:
                 group = b.let(turn * size + first, "group")
                 b.call(
-                    function, self.scratch, at(self.weights, group), at(self.start, begin + group * offsets.planes),
+                    function, self.scratch, at(self.weights, group), at(self.start, begin + group * tables.planes),
                     at(self.odd, odd + group), at(self.ends, group), at(self.y, place + group),
                     count, number, even, invert,
                 )  # fmt: skip
@@ -295,7 +311,7 @@ class _Sums:
     """The start of a function that adds the listed rows to counters and compares them."""
 
     def __init__(self, rows: _VectorRows, name: str, comment: str, lanes: int) -> None:
-        self.planes = rows.offsets.planes
+        self.planes = rows.tables.planes
         self.b = b = Builder(f"{rows.name}_{name}", comment, rows.loc)
         self.list = b.parameter("list", I16, rows.list.length)
         self.rows = b.parameter("w", I32, rows.weights.length - rows.groups + lanes)
@@ -400,37 +416,4 @@ def _word_sums(rows: _VectorRows) -> Function:
     return sums.finish(sums.borrow(totals, None), rows.groups, None)
 
 
-def full_adder(b: Builder, plane: Variable, a: Expression, c: Expression) -> Expression:
-    """plane + a + c: the sum stays in the plane, the carry is given."""
-    either = b.let(plane ^ a, "u")
-    both = b.let(a ^ c, "v")
-    b.assign(plane, plane ^ both)
-    return b.let(a ^ (either & both), "carry")
-
-
-def number_of(
-    b: Builder, offsets: Offsets, count: Expression, mode: Expression, total: int
-) -> tuple[Expression, Expression]:
-    """What is subtracted from all counters, and a mask: all ones if outputs with an odd threshold need one more."""
-    base, low = offsets.base, total // 2
-    extra = b.let(Select(compare("ne", mode, 0), constant(1 - total + 2 * low, I32), constant(0, I32)), "extra")
-    s = b.let(count + extra, "s")
-    bases = Select(compare("ne", mode, 0), constant(base[1] - low, I32), constant(base[0], I32))
-    return b.let(Binary("lshr", s, constant(1, I32)) + bases, "number"), b.let((s & 1) - 1, "even")
-
-
-def border_of(b: Builder, offsets: Offsets, name: str, y: Expression, x: Expression) -> Expression:
-    """The border class of a pixel."""
-    borders = offsets.borders
-    found: Expression = constant(0, I64)
-    if len(borders.rows) > 1:
-        rows = (borders.row_class * len(borders.columns)).astype(np.uint8)
-        found = Convert("zext", load(constant_buffer(f"{name}_border_row", rows, "border class", 1), y), I64)
-    if len(borders.columns) > 1:
-        columns = borders.column_class.astype(np.uint8)
-        table = constant_buffer(f"{name}_border_column", columns, "border class", 1)
-        found = found + Convert("zext", load(table, x), I64)
-    return b.let(found, "border")
-
-
-__all__ = ["vector_conv", "vector_scratch"]
+__all__ = ["vector_conv", "vector_scratch", "vectors_fit"]

@@ -16,7 +16,20 @@ import numpy as np
 from bnnc.ir.op import expect
 from bnnc.ir.windows import output_size
 from bnnc.loops.builder import Builder
-from bnnc.loops.ir import I32, I64, Buffer, Expression, Scalar, Type, binary, constant, constant_buffer, load, vector_of
+from bnnc.loops.ir import (
+    I32,
+    I64,
+    Buffer,
+    Convert,
+    Expression,
+    Scalar,
+    Type,
+    binary,
+    constant,
+    constant_buffer,
+    load,
+    vector_of,
+)
 from bnnc.loops.layout import WORD, Layout
 from bnnc.loops.machine import Machine
 
@@ -237,6 +250,20 @@ def no_borders(height: int, width: int) -> Borders:
     """One class for all pixels."""
     none = np.zeros((1, 1), np.bool_)
     return Borders(none, none, np.zeros(height, np.int64), np.zeros(width, np.int64))
+
+
+def border_class(b: Builder, borders: Borders, name: str, y: Expression, x: Expression) -> Expression:
+    """The number of a pixel's border class; tables of one byte a row and a column are called `name_border_…`."""
+    found: Expression = constant(0, I64)
+    if len(borders.rows) > 1:
+        rows = (borders.row_class * len(borders.columns)).astype(np.uint8)
+        table = constant_buffer(f"{name}_border_row", rows, "[output row] its border class", 1)
+        found = Convert("zext", load(table, y), I64)
+    if len(borders.columns) > 1:
+        columns = borders.column_class.astype(np.uint8)
+        table = constant_buffer(f"{name}_border_column", columns, "[output column] its border class", 1)
+        found = found + Convert("zext", load(table, x), I64)
+    return b.let(found, "border")
 
 
 class ClassRows:

@@ -8,14 +8,14 @@ from bnnc.ir import bit, nn
 from bnnc.ir.codebook import codebook_of
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, Int, Trit
-from bnnc.loops.kernels import bitslice, row_conv
+from bnnc.loops.kernels import row_conv
 from bnnc.loops.kernels.carry_save import BitSteps, carry_conv, carry_fits, carry_scratch, unit_of
 from bnnc.loops.kernels.codebook import expand_codebook
 from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
 from bnnc.loops.kernels.lanes import lane_conv
 from bnnc.loops.kernels.mcu_pixels import pixel_conv, pixels_fit, pixels_scratch
 from bnnc.loops.kernels.popcount import popcount_conv, weight_words
-from bnnc.loops.kernels.row_vectors import vector_conv, vector_scratch
+from bnnc.loops.kernels.row_vectors import vector_conv, vector_scratch, vectors_fit
 from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_shape, packed, plane_weights
 from bnnc.loops.lower.network import Network, window_pads
@@ -106,7 +106,7 @@ def _by_rows(network: Network, op: Op, x: Op, weights: np.ndarray, window: Windo
     step = network.steps.get(op)
     if step is None or not isinstance(step.dtype, Bit) or not isinstance(x.type.dtype, Bit) or len(weights) < 8:
         return False
-    fits = bitslice.fits if network.machine.row_lanes > 1 else row_conv.fits
+    fits = vectors_fit if network.machine.row_lanes > 1 else row_conv.fits
     return fits(_packed_image(network, x, window), weights, window, groups, step.thresholds.shape[1])
 
 
