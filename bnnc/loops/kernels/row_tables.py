@@ -58,7 +58,7 @@ def tables_of(
     base = max(0, int(quotient.max()))
     start = base - quotient
     most = max(int((start + share.sum(0)).max()), base + (count + 1) // 2 + 1)
-    return Tables(start, k & 1, base, max(LEVELS, most.bit_length()), share, borders)
+    return Tables(start, k & 1, base, max(LEVELS + 1, most.bit_length()), share, borders)
 
 
 def planes_of(numbers: np.ndarray, planes: int) -> np.ndarray:
