@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import re
+import shlex
 import shutil
 import subprocess
 import zlib
@@ -18,6 +20,7 @@ from bnnc import api
 from bnnc.backends.c.host import STRICT, shared_object
 from bnnc.backends.c.training_engine import DeviceEngine
 from bnnc.data.dataset import Dataset
+from bnnc.data.registry import both
 from bnnc.data.split import Pair
 from bnnc.diagnostics import BnncError
 from bnnc.ir import store
@@ -37,7 +40,7 @@ from bnnc.train.plan import (
 )
 from tests import c_code, training
 from tests.c_code import needs_gcc
-from tests.cli import bnnc
+from tests.cli import ROOT, bnnc
 
 GENERIC = next(machine for machine in CONTROLLERS if machine.name == "generic-c")
 
@@ -356,3 +359,44 @@ def test_the_command_line_trains_in_c_and_emits_what_goes_on(tmp_path: Path, mon
     command = ["gcc", *STRICT, "-Werror", "-DBNNC_NO_MAIN", "-DBNNC_TRAIN_MAIN", "-o", "selftest", *sources]
     subprocess.run(command, check=True)
     assert subprocess.run(["./selftest"], check=False).returncode == 0
+
+
+@needs_gcc
+def test_the_section_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    section = text.partition("\n## On the device\n")[2].partition("\n## ")[0]
+    net, console, sketch = re.findall(r"^```(?:console|c)?\n(.*?)^```", section, re.S | re.M)
+    Path("gestures.bnn").write_text(net)
+    said = ""
+    for line in console.splitlines():
+        program, *arguments = shlex.split(line.removeprefix("$ "))
+        if program == "bnnc":
+            assert bnnc(*arguments).code == 0, line
+        else:
+            said = subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
+    assert said.strip() in section
+    header = Path("device/gestures_train.h").read_text()
+    words = int(re.findall(r"_TRAIN_WORDS (\d+)u", header)[0])
+    (kilobytes,) = re.findall(r"A net that fits in (\d+) KB:", section)
+    assert words * 4 <= int(kilobytes) * 1024
+    called = set(re.findall(r"`(_\w+)`", section))
+    assert called == set(re.findall(r"gestures_train(_\w+)\(", header))
+    # The sketch learns: what it is trained on, it comes to know.
+    data = both("prototypes:classes=4,bits=100,train=2000,test=500", None, fetch=None)
+    values, labels = data.train.load()
+    Path("device/sketch.c").write_text(
+        sketch.replace("int learn", "void begin(void);\nint learn(const int8_t s[], uint32_t l);\nint learn").replace(
+            "uint32_t guess", "uint32_t guess(const int8_t s[]);\nuint32_t guess", 1
+        )
+        + "\nvoid begin(void) {\n    gestures_train_init(state);\n}\n"
+    )
+    flags = [*STRICT, "-Werror", "-O2", "-shared", "-fPIC", "-o", "sketch.so"]
+    subprocess.run(["gcc", *flags, "device/sketch.c", "device/gestures_train.c"], check=True)
+    library = ctypes.CDLL(str(Path("sketch.so").resolve()))
+    library.begin()
+    places = [ctypes.c_void_p(row.ctypes.data) for row in np.ascontiguousarray(values.astype(np.int8))]
+    for place, label in zip(places, labels, strict=True):
+        assert library.learn(place, ctypes.c_uint32(int(label))) in (0, 1)
+    right = sum(library.guess(place) == label for place, label in zip(places[:500], labels[:500], strict=True))
+    assert right > 250
