@@ -1,0 +1,180 @@
+"""Proofs of emitted Verilog: they hold for what is emitted, and fail when one gate, wire or register is changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from bnnc.backends.verilog.design import Stream
+from bnnc.backends.verilog.proof import unrolled as proof
+from bnnc.backends.verilog.proof.circuit import Bit, Circuit, Misaligned, elaborated
+from bnnc.backends.verilog.proof.reader import Unreadable, read
+from bnnc.backends.verilog.proof.unrolled import Claim, Proof, Refuted, prove
+from bnnc.backends.verilog.unrolled.engine import Unrolled, unrolled_engine
+from bnnc.backends.verilog.unrolled.layers import DenseLayer
+from bnnc.backends.verilog.unrolled.technology import TECHNOLOGIES
+from tests.test_verilog_unrolled import bits, expected, signs, step, values_of
+
+
+def claim(engine: Unrolled, layers: list[DenseLayer]) -> Claim:
+    """The claim about an engine."""
+    net = engine.network
+    return Claim(engine.module, layers, net.source, net.result, [layer.inputs for layer in net.layers[1:]])
+
+
+def network(seed: int, sizes: tuple[int, ...], technology: str, levels: int = 2) -> tuple[Unrolled, list[DenseLayer]]:
+    """Layers of signs with one threshold a neuron, and sums at the end."""
+    rng = np.random.default_rng(seed)
+    layers = [step(rng, signs(rng, n, k)) for k, n in pairwise(sizes[:-1])]
+    layers.append(DenseLayer("scores", signs(rng, sizes[-1], sizes[-2])))
+    width = int(sizes[-2]).bit_length()
+    result = Stream("scores", 1, sizes[-1], sizes[-1], width, multiplier=2, offset=-sizes[-2])
+    return unrolled_engine("net", layers, bits(sizes[0]), result, technology, levels), layers
+
+
+@pytest.mark.parametrize("technology", TECHNOLOGIES)
+@pytest.mark.parametrize("sizes", [(9, 5), (61, 17, 4), (200, 23, 11, 10), (1, 1), (3, 2, 1)])
+def test_what_is_emitted_is_proven(technology: str, sizes: tuple[int, ...]) -> None:
+    engine, layers = network(sum(sizes), sizes, technology)
+    found = prove(claim(engine, layers), engine.files)
+    assert found.neurons == sizes[1:]
+    assert found.latency == engine.network.latency
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_codes_ternary_weights_and_tables_are_proven(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No layer is small enough to be tried out: the rewriting has to see through all of it.
+    monkeypatch.setattr(proof, "EXHAUSTIVE", 0)
+    rng = np.random.default_rng(seed)
+    inputs, neurons = int(rng.integers(15, 40)), int(rng.integers(3, 12))
+    weights = rng.integers(-1, 2, (neurons, inputs)).astype(np.int8)
+    thresholds = np.sort(rng.integers(-inputs // 2, inputs // 2, (neurons, 3)), axis=1)
+    hidden = DenseLayer("codes", weights, thresholds, np.array([[-3, -1, 1, 3]]))
+    last = DenseLayer("sums", signs(rng, 5, neurons))
+    source = Stream("x", 1, inputs, inputs, 2, signed=True)
+    result = Stream("y", 1, 5, 5, (3 * neurons).bit_length() + 1, signed=True)
+    engine = unrolled_engine("net", [hidden, last], source, result, TECHNOLOGIES[seed % 3], 2)
+    prove(claim(engine, [hidden, last]), engine.files)
+
+
+def mutations(engine: Unrolled, rng: np.random.Generator, count: int) -> Iterator[dict[str, str]]:
+    """The files with a bit of a table flipped, a wire replaced by another, an inverter more, or a register less."""
+    names = sorted(name for name in engine.files if name != f"{engine.module}.v")
+    for number in range(count):
+        name = names[int(rng.integers(len(names)))]
+        text = engine.files[name]
+        if number % 4 == 0 and "'h" in text:
+            match = rng.choice(list(re.finditer(r"(\d+)'h([0-9a-f]+)", text)))  # type: ignore[arg-type]
+            value = int(match[2], 16) ^ (1 << int(rng.integers(int(match[1]))))
+            changed = f"{match[1]}'h{value:0{len(match[2])}x}"
+        elif number % 4 == 1:
+            match = rng.choice(list(re.finditer(r"(?<![.\w])[a-z]\w*\[(\d+)\]", text)))  # type: ignore[arg-type]
+            other = rng.choice(re.findall(r"(?<![.\w])[a-z]\w*\[\d+\]", text))
+            changed = str(other)
+        elif number % 4 == 2:
+            match = rng.choice(list(re.finditer(r"(?<![.\w])[a-z]\w*\[(\d+)\]", text)))  # type: ignore[arg-type]
+            changed = "~" + match[0]
+        else:
+            match = rng.choice(list(re.finditer(r"always @\(posedge clk\) (\w+) <= ", text)))  # type: ignore[arg-type]
+            text = re.sub(rf"  reg (\[\d+:0\]) {match[1]};\n", rf"  wire \1 {match[1]};\n", text)
+            match = next(re.finditer(re.escape(match[0]), text))
+            changed = f"assign {match[0].split()[3]} = "
+        yield {**engine.files, name: text[: match.start()] + changed + text[match.end() :]}
+
+
+def results(files: dict[str, str], source: Stream, raw: np.ndarray) -> np.ndarray | None:
+    """The raw bits of the core's results for raw inputs [samples, bits], by evaluating every table, without rewriting.
+
+    None where registers no longer agree."""
+    circuit = Circuit()
+    inputs: list[Bit] = [(2 * circuit.input(), 0) for _ in range(source.bits)]
+    try:
+        out = elaborated(read("\n".join(files.values())), "net_core", circuit, {"in": inputs})["out"]
+    except Misaligned:
+        return None
+    values = [np.zeros(len(raw), np.int64), *raw.T]
+    for cell in circuit.tables[1 + source.bits :]:
+        assert cell is not None
+        index = sum((values[node] << i for i, node in enumerate(cell[1])), np.zeros(len(raw), np.int64))
+        values.append(np.array([cell[0] >> row & 1 for row in range(1 << len(cell[1]))])[index])
+    if len({cycle for _, cycle in out} - {None}) != 1:
+        return None
+    return np.stack([values[bit >> 1] ^ (bit & 1) for bit, _ in out], axis=1)
+
+
+@pytest.mark.parametrize("technology", TECHNOLOGIES)
+@pytest.mark.parametrize(("sizes", "count"), [((10, 6, 3), 80), ((64, 12, 5), 60)])
+def test_a_changed_gate_wire_or_register_is_refuted(technology: str, sizes: tuple[int, ...], count: int) -> None:
+    rng = np.random.default_rng(7)
+    engine, layers = network(3, sizes, technology)
+    source, result = engine.network.source, engine.network.result
+    if sizes[0] <= 10:
+        raw = np.arange(1 << sizes[0])[:, None] >> np.arange(sizes[0]) & 1
+    else:
+        raw = rng.integers(0, 2, (4000, sizes[0]))
+    values = (expected(layers, values_of(source, raw)) - result.offset) // result.multiplier
+    wanted = (values[:, :, None] >> np.arange(result.width) & 1).reshape(len(raw), -1)
+    assert (results(dict(engine.files), source, raw) == wanted).all()
+    refuted = 0
+    for files in mutations(engine, rng, count):
+        try:
+            found: Proof | None = prove(claim(engine, layers), files)
+        except Refuted:
+            found = None
+            refuted += 1
+        if found is not None:
+            after = results(files, source, raw)
+            assert after is not None, "a circuit that mixes samples was proven"
+            assert np.array_equal(after, wanted), "a wrong circuit was proven"
+    # The others are changes that make no difference: a wire for itself, a table's row that cannot occur.
+    assert refuted > 0.8 * count
+
+
+def test_the_wrong_latency_and_a_wrong_weight_are_refuted() -> None:
+    engine, layers = network(5, (20, 6, 3), "generic")
+    top = engine.files["net.v"]
+    wrong = re.sub(r"LATENCY\((\d+)\)", lambda match: f"LATENCY({int(match[1]) + 1})", top)
+    with pytest.raises(Refuted, match="cycles"):
+        prove(claim(engine, layers), {**engine.files, "net.v": wrong})
+    weights = layers[0].weights.copy()
+    weights[2, 3] *= -1
+    other = [DenseLayer("step", weights, layers[0].thresholds, layers[0].values), *layers[1:]]
+    with pytest.raises(Refuted, match="neuron 2"):
+        prove(claim(engine, other), engine.files)
+    assert layers[0].thresholds is not None
+    thresholds = layers[0].thresholds.copy()
+    thresholds[1] += 2
+    other = [DenseLayer("step", layers[0].weights, thresholds, layers[0].values), *layers[1:]]
+    with pytest.raises(Refuted, match="neuron 1"):
+        prove(claim(engine, other), engine.files)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "module a (input clk, output [0:0] y); assign y = b; endmodule",
+        "module a (input clk, output [0:0] y); assign y = y; endmodule",
+        "module a (input clk, output [0:0] y); endmodule",
+        "module a (input clk, input [0:0] x, output [0:0] y); assign y = x[1]; endmodule",
+        "module a (input clk, input [1:0] x, output [0:0] y); assign y = x; endmodule",
+        "module a (input clk, input [1:0] x, output [0:0] y); assign y = x & 1; endmodule",
+        "module a (input clk, input [1:0] x, output [0:0] y); initial y = 0; endmodule",
+        "module a (input clk, input [1:0] x, output [0:0] y); LUT4 #(.INIT(16'h1)) u (.A(x[0]), .Z(y)); endmodule",
+        "module a (input clk, output [0:0] y); assign y = 1'b0; assign y = 1'b1; endmodule",
+        "module a (input clk, output [0:0] y); assign y = 1'b0;",
+    ],
+)
+def test_text_outside_the_subset_is_an_error(text: str) -> None:
+    with pytest.raises(Unreadable):
+        outputs_of_a(text)
+
+
+def outputs_of_a(text: str) -> dict[str, list[Bit]]:
+    """The signals of module a."""
+    modules, circuit = read(text), Circuit()
+    names = [name for name in modules["a"].inputs if name != "clk"]
+    return elaborated(modules, "a", circuit, {n: [(2 * circuit.input(), 0)] * modules["a"].widths[n] for n in names})
