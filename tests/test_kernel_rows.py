@@ -13,11 +13,11 @@ from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Int
 from bnnc.loops.ir import NUMPY
 from bnnc.loops.lower.network import Lowered, lower
-from bnnc.loops.machine import CONTROLLERS
+from bnnc.loops.machine import CONTROLLERS, Machine
 from bnnc.reference.loop import run_program
 from bnnc.reference.run import run
 
-M0, M4 = (next(m for m in CONTROLLERS if m.name == name) for name in ("cortex-m0", "cortex-m4"))
+M0, M4, RV32 = (next(m for m in CONTROLLERS if m.name == n) for n in ("cortex-m0", "cortex-m4", "rv32imac"))
 
 
 def steps(rng: np.random.Generator, outputs: int, spread: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,6 +45,7 @@ def agree(module: Module, lowered: Lowered, arrays: np.ndarray) -> None:
     pads=st.tuples(*[st.integers(0, 2)] * 4),
     pad_value=st.sampled_from([-1, 0, 1]),
     density=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
+    machine=st.sampled_from([M0, M4, RV32]),
     seed=st.integers(0, 2**31),
 )
 def test_rows_of_any_shape_padding_and_density(
@@ -55,6 +56,7 @@ def test_rows_of_any_shape_padding_and_density(
     pads: tuple[int, int, int, int],
     pad_value: int,
     density: float,
+    machine: Machine,
     seed: int,
 ) -> None:
     for axis in (0, 1):
@@ -66,20 +68,21 @@ def test_rows_of_any_shape_padding_and_density(
     conv = bit.Conv(x, weights, stride, pads, (1, 1), 1, pad_value)
     step = bit.Step(conv, *steps(rng, outputs, 6), Bit())
     module = Module("net", (x,), (Output("y", step, "int8"),))
-    lowered = lower(module, M4)
+    lowered = lower(module, machine)
     assert any("rows added" in function.comment for function in lowered.program.functions)
     agree(module, lowered, np.where(rng.random((2, inputs, *size)) < density, 1, -1))
 
 
+@pytest.mark.parametrize("machine", [M4, RV32], ids=lambda machine: machine.name)
 @pytest.mark.parametrize("inputs", [1, 31, 256, 1000])
-def test_dense_rows(inputs: int) -> None:
+def test_dense_rows(inputs: int, machine: Machine) -> None:
     rng = np.random.default_rng(inputs)
     x = Input("x", Bit(), (inputs,))
     dense = bit.Dense(x, rng.choice([-1, 1], (64, inputs)).astype(np.int8))
     step = bit.Step(dense, *steps(rng, 64, 20), Bit())
     module = Module("net", (x,), (Output("y", step, "int8"),))
     shares = np.array([0.0, 0.2, 0.5, 0.8, 1.0])[:, None]
-    agree(module, lower(module, M4), np.where(rng.random((5, inputs)) < shares, 1, -1))
+    agree(module, lower(module, machine), np.where(rng.random((5, inputs)) < shares, 1, -1))
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -102,7 +105,7 @@ def test_first_layers_on_pixels(
     pads: tuple[int, int, int, int],
     dilation: int,
     last: bool,
-    machine: object,
+    machine: Machine,
     seed: int,
 ) -> None:
     assume(size[0] + pads[0] + pads[2] >= kernel[0])
@@ -116,7 +119,7 @@ def test_first_layers_on_pixels(
     conv = bit.Conv(image, weights, stride, pads, (1, dilation))
     step = bit.Step(conv, *steps(rng, outputs, 300), Bit())
     module = Module("net", (x,), (Output("y", step, "int8"),))
-    lowered = lower(module, machine)  # type: ignore[arg-type]
+    lowered = lower(module, machine)
     assert any("of pixels" in function.comment for function in lowered.program.functions)
     assert not any(call.function.startswith("x_input") for call in lowered.calls), (
         "the user's array is read where it is"

@@ -184,7 +184,7 @@ def preamble(printed: Printed, machine: Machine) -> list[str]:
         parts.append("#else")
         parts += [f"typedef {plain} {name};" for name, plain, _ in aliases]
         parts += ["#endif", ""]
-    parts += primitives(printed.primitives, index, popcount)
+    parts += primitives(printed.primitives, index, popcount, machine.finds_bits)
     parts.append(vectors_text(printed.primitives))
     return parts
 

@@ -31,6 +31,16 @@ POPCOUNT_TABLE = """static inline uint32_t bnnc_popcount(uint32_t x) {
 }
 """
 
+TRAILING_ZEROS_CALL = """/* How many 0 bits are below the lowest 1; 32 for 0. */
+static inline uint32_t bnnc_trailing_zeros(uint32_t x) {
+#if defined(__GNUC__)
+    return x == 0u ? 32u : (uint32_t)__builtin_ctzl((unsigned long)x);
+#else
+    return bnnc_popcount(~x & (x - 1u));
+#endif
+}
+"""
+
 # name -> (other primitives that it calls, text)
 PRIMITIVES: dict[str, tuple[tuple[str, ...], str]] = {
     "bnnc_popcount": ((), POPCOUNT_CALL),
@@ -155,12 +165,16 @@ for _name, _sign in (("min", "<"), ("max", ">")):
     )
 
 
-def primitives(used: set[str], index: str, popcount: str) -> list[str]:
+def primitives(used: set[str], index: str, popcount: str, finds_bits: bool = False) -> list[str]:
     """The texts of those that are used, and of what these use."""
     wanted = used & PRIMITIVES.keys()
     for name in list(wanted):
         wanted.update(PRIMITIVES[name][0])
+    if finds_bits and "bnnc_trailing_zeros" in wanted:
+        wanted.add("bnnc_popcount")
     texts = {**{name: text for name, (_, text) in PRIMITIVES.items()}, "bnnc_popcount": popcount}
+    if finds_bits:
+        texts["bnnc_trailing_zeros"] = TRAILING_ZEROS_CALL
     return [texts[name].replace("INDEX", index) for name in PRIMITIVES if name in wanted]
 
 

@@ -18,8 +18,9 @@ class Machine:
     of a comparison become bits of a word in an instruction or two. `triple`, `cpu` and `features` are LLVM's; the
     triple is empty for machines that only C reaches. `rows`: bits of layers are added row by row, 32 outputs a word,
     which small processors do faster than counting (loops/kernels/row_conv.py), or with vectors
-    `row_lanes` words at once (loops/kernels/row_vectors.py). `index_bits`: of the numbers
-    that index arrays. `rom`: constants lie in a memory that only special instructions read.
+    `row_lanes` words at once (loops/kernels/row_vectors.py). `registers`: of words, for all purposes. `finds_bits`: the
+    lowest set bit of a word is found in an instruction or two. `index_bits`: of the numbers that index arrays. `rom`:
+    constants lie in a memory that only special instructions read.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Machine:
     l2_bytes: int = 256 << 10
     rows: bool = False
     row_lanes: int = 1
+    registers: int = 16
+    finds_bits: bool = False
     index_bits: int = 64
     rom: bool = False
 
@@ -117,13 +120,21 @@ def _small(name: str, summary: str, **more: object) -> Machine:
 CONTROLLERS: tuple[Machine, ...] = (
     _small("generic-c", "any computer with a C compiler", scalar_popcount=True),
     _small("cortex-m0", "ARM Cortex-M0 and M0+ (no FPU)", rows=True, fma=False),
-    _small("cortex-m3", "ARM Cortex-M3 (no FPU)", rows=True, fma=False),
-    _small("cortex-m4", "ARM Cortex-M4 with FPU", rows=True),
-    _small("cortex-m7", "ARM Cortex-M7 with FPU", rows=True),
-    _small("cortex-m33", "ARM Cortex-M33 with FPU", rows=True),
-    _small("cortex-m55", "ARM Cortex-M55 with FPU and vectors (MVE)", rows=True, row_lanes=4),
-    _small("rv32imac", "32-bit RISC-V without Zbb (no FPU)", rows=True, fma=False),
-    _small("rv32imac_zbb", "32-bit RISC-V with Zbb (no FPU)", rows=True, scalar_popcount=True, fma=False),
+    _small("cortex-m3", "ARM Cortex-M3 (no FPU)", rows=True, finds_bits=True, fma=False),
+    _small("cortex-m4", "ARM Cortex-M4 with FPU", rows=True, finds_bits=True),
+    _small("cortex-m7", "ARM Cortex-M7 with FPU", rows=True, finds_bits=True),
+    _small("cortex-m33", "ARM Cortex-M33 with FPU", rows=True, finds_bits=True),
+    _small("cortex-m55", "ARM Cortex-M55 with FPU and vectors (MVE)", rows=True, finds_bits=True, row_lanes=4),
+    _small("rv32imac", "32-bit RISC-V without Zbb (no FPU)", rows=True, registers=32, fma=False),
+    _small(
+        "rv32imac_zbb",
+        "32-bit RISC-V with Zbb (no FPU)",
+        rows=True,
+        registers=32,
+        finds_bits=True,
+        scalar_popcount=True,
+        fma=False,
+    ),
     _small("xtensa", "Xtensa LX6 and LX106: ESP32, ESP8266 (no FPU)", rows=True, fma=False),
     _small("avr", "8-bit AVR: ATmega", word_bits=8, fma=False, index_bits=16, rom=True),
 )

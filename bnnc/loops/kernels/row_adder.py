@@ -33,13 +33,14 @@ STEP = 2 << LEVELS
 
 
 @cache
-def add_rows() -> Function:
-    """add_rows(planes, words, list, count): counters += the word at every byte offset of list[:count], lane by lane.
+def add_rows(width: int = 1) -> Function:
+    """add_rows(planes, …, words, list, count): counters += the word at every byte offset of list[:count], lane by lane.
 
-    planes i32 [more than LEVELS], words i32, list i16 (offsets in bytes, unsigned), count i64.
+    planes i32 [more than LEVELS], words i32, list i16 (offsets in bytes, unsigned), count i64. `width`: so many words
+    that follow each other are taken at each offset, and added to counters of their own, each in planes of their own.
     """
-    b = Builder("add_rows", "adds the words at these byte offsets to 32 counters, plane p of which holds their bit p")
-    return _Adder(b).write()
+    b = Builder(f"add_rows_{width}", "adds words at byte offsets to 32 counters, plane p of which holds their bit p")
+    return _Adder(b, width).write()
 
 
 @cache
@@ -58,19 +59,20 @@ def add_number() -> Function:
 
 
 class _Adder:
-    def __init__(self, b: Builder) -> None:
-        self.b = b
-        self.memory = b.parameter("planes", I32, 0, access="both")
+    """Writes the function. What lies in a list is the same for each of the `width` words of a row."""
+
+    def __init__(self, b: Builder, width: int) -> None:
+        self.b, self.width = b, width
+        self.memory = [b.parameter("planes", I32, 0, access="both") for _ in range(width)]
         self.words: Buffer = b.parameter("words", I32, 0)
         self.list: Buffer = b.parameter("list", I16, 0)
         self.count = b.scalar("count", I64)
-        self.planes = [b.variable(f"c{p}", load(self.memory, p)) for p in range(LEVELS)]
+        self.planes = [[b.variable(f"c{p}", load(own, p)) for own in self.memory] for p in range(LEVELS)]
 
     def write(self) -> Function:
         b = self.b
-        begin: Expression = constant(0, I64)
         end = b.let(self.count & -STEP, "whole")
-        with b.loop(end, "k", start=begin, step=STEP, unroll_one=False) as k:
+        with b.loop(end, "k", step=STEP, unroll_one=False) as k:
             self._add(k, STEP)
         place = b.variable("place", Convert("trunc", end, I32))
         size = STEP // 2
@@ -80,63 +82,74 @@ class _Adder:
                 if size > 1:
                     b.assign(place, place + size)
             size //= 2
-        for p, plane in enumerate(self.planes):
-            b.store(self.memory, p, plane)
+        for p, planes in enumerate(self.planes):
+            for memory, plane in zip(self.memory, planes, strict=True):
+                b.store(memory, p, plane)
         return b.function()
 
-    def _row(self, k: Expression) -> Expression:
-        offset = Convert("zext", load(self.list, k), I32)
-        return self.b.let(load(self.words, Binary("lshr_exact", offset, constant(2, I32))), "row")
+    def _row(self, k: Expression) -> list[Expression]:
+        offset: Expression = Convert("zext", load(self.list, k), I32)
+        if self.width > 1:
+            offset = self.b.let(offset, "offset")
+        indices = (Binary("lshr_exact", offset + 4 * n if n else offset, constant(2, I32)) for n in range(self.width))
+        return [self.b.let(load(self.words, index), "row") for index in indices]
 
     def _add(self, place: Expression, count: int) -> None:
         """Adds 2^n rows."""
         if count == 1:
-            self._ripple(0, self._row(place))
-            return
-        level = count.bit_length() - 2
-        self._ripple(level + 1, self._full(level, *self._pair(place, count)))
+            carries, level = self._row(place), 0
+        else:
+            level = count.bit_length() - 2
+            first, both = self._pair(place, count)
+            carries = [self._full(level, n, x, p) for n, (x, p) in enumerate(zip(first, both, strict=True))]
+            level += 1
+        for n, carry in enumerate(carries):
+            self._ripple(level, n, carry)
 
-    def _pair(self, place: Expression, count: int) -> tuple[Expression, Expression]:
+    def _pair(self, place: Expression, count: int) -> tuple[list[Expression], list[Expression]]:
         """Adds 2^n rows but for two words of weight 2^(n - 1): the first, and both together by xor."""
         b = self.b
         if count == 2:
             first, second = self._row(place), self._row(place + 1)
-            return first, b.let(first ^ second, "p")
-        plane = self.planes[count.bit_length() - 3]
-        x, p = self._pair(place, count // 2)
-        carried = b.let(p | (plane ^ x), "g")
-        b.assign(plane, plane ^ p)
-        carry = b.let(plane ^ carried, "a")
-        x, p = self._pair(place + count // 2, count // 2)
-        kept = b.let(~p & (x ^ plane), "h")
-        b.assign(plane, plane ^ p)
-        return carry, b.let(kept ^ carried, "d")
+            return first, [b.let(x ^ y, "p") for x, y in zip(first, second, strict=True)]
+        planes = self.planes[count.bit_length() - 3]
+        carries, carried = [], []
+        for plane, x, p in zip(planes, *self._pair(place, count // 2), strict=True):
+            carried.append(b.let(p | (plane ^ x), "g"))
+            b.assign(plane, plane ^ p)
+            carries.append(b.let(plane ^ carried[-1], "a"))
+        both = []
+        for plane, g, x, p in zip(planes, carried, *self._pair(place + count // 2, count // 2), strict=True):
+            kept = b.let(~p & (x ^ plane), "h")
+            b.assign(plane, plane ^ p)
+            both.append(b.let(kept ^ g, "d"))
+        return carries, both
 
-    def _full(self, level: int, x: Expression, p: Expression) -> Expression:
+    def _full(self, level: int, n: int, x: Expression, p: Expression) -> Expression:
         """The plane of a level + x + (x ^ p): the sum stays in the plane, the carry is given."""
         b = self.b
         if level < LEVELS:
-            plane = self.planes[level]
+            plane = self.planes[level][n]
             u = b.let(plane ^ x, "u")
             b.assign(plane, plane ^ p)
         else:
-            above = b.let(load(self.memory, level), "above")
+            above = b.let(load(self.memory[n], level), "above")
             u = b.let(above ^ x, "u")
-            b.store(self.memory, level, above ^ p)
+            b.store(self.memory[n], level, above ^ p)
         return b.let(x ^ (p & u), "carry")
 
-    def _ripple(self, level: int, carry: Expression) -> None:
+    def _ripple(self, level: int, n: int, carry: Expression) -> None:
         """Adds a carry to the planes from `level` on."""
         b = self.b
-        for plane in self.planes[level:]:
-            following = b.let(plane & carry, "carry")
-            b.assign(plane, plane ^ carry)
+        for planes in self.planes[level:]:
+            following = b.let(planes[n] & carry, "carry")
+            b.assign(planes[n], planes[n] ^ carry)
             carry = following
         left: Variable = b.variable("left", carry)
         high = b.variable("high", constant(max(level, LEVELS), I32))
         with b.loop_while(compare("ne", left, 0)):
-            above = b.let(load(self.memory, high), "above")
-            b.store(self.memory, high, above ^ left)
+            above = b.let(load(self.memory[n], high), "above")
+            b.store(self.memory[n], high, above ^ left)
             b.assign(left, left & above)
             b.assign(high, high + 1)
 

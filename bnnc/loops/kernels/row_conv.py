@@ -26,6 +26,7 @@ from bnnc.loops.ir import (
     Convert,
     Expression,
     Function,
+    Pointer,
     Select,
     compare,
     constant,
@@ -38,6 +39,7 @@ from bnnc.loops.kernels.row_lists import Line, list_bits
 from bnnc.loops.kernels.row_tables import planes_of, rows_of, tables_of, words_of
 from bnnc.loops.kernels.tiling import Window, input_origin
 from bnnc.loops.layout import WORD, Packed
+from bnnc.loops.machine import Machine
 
 
 def fits(image: Packed, weights: np.ndarray, window: Window, groups: int, thresholds: int) -> bool:
@@ -48,7 +50,7 @@ def fits(image: Packed, weights: np.ndarray, window: Window, groups: int, thresh
         and thresholds == 1
         and window.dilations == (1, 1)
         and bool((np.abs(weights) == 1).all())
-        and _line(image, window).bits * 4 < 1 << 16
+        and _line(image, window, 1).bits * 4 < 1 << 16
     )
 
 
@@ -57,44 +59,28 @@ def _alone(image: Packed, window: Window) -> bool:
     return window.output(image.height, image.width) == (1, 1)
 
 
-def _line(image: Packed, window: Window) -> Line:
+def _line(image: Packed, window: Window, width: int) -> Line:
     """What one list is of."""
     if _alone(image, window):
-        return Line(window.kernel[0], image.row, window.kernel[1], image.channels)
+        return Line(window.kernel[0], image.row, window.kernel[1], image.channels, width)
     pixels = (window.output(image.height, image.width)[1] - 1) * window.strides[1] + window.kernel[1]
-    return Line(1, 0, pixels, image.channels)
+    return Line(1, 0, pixels, image.channels, width)
 
 
 def lists_length(image: Packed, window: Window) -> int:
     """Elements (i16) of the lists, one a kernel row, and of the places where pixels start in them."""
-    line = _line(image, window)
+    line = _line(image, window, 1)
     lines = 1 if _alone(image, window) else window.kernel[0]
     return lines * (line.room + line.places)
 
 
-def row_conv(
-    name: str,
-    image: Packed,
-    weights: np.ndarray,
-    window: Window,
-    target: Packed,
-    thresholds: np.ndarray,
-    values: np.ndarray,
-    *,
-    pad_value: int = 0,
-    halo_value: int = -1,
-    loc: Location = UNKNOWN,
-) -> Function:
-    """NAME(x, lists, planes, y): bits of a ±1 convolution [O, C, KH, KW] and the step behind it (see `fits`).
-
-    thresholds int [O or 1, 1], values int [O or 1, 2] of -1 and 1. lists: i16 [lists_length]; planes: i32, see
-    RowConv.planes_length. Outside the image x counts as `pad_value`; `halo_value` is what the bits in the halo mean.
-    """
-    return RowConv(name, image, weights, window, target, thresholds, values, pad_value, halo_value, loc).function()
-
-
 class RowConv:
-    """The functions of one layer: one that makes an output row of lists, and one that does all rows."""
+    """The functions of a ±1 convolution [O, C, KH, KW] and the step behind it (see `fits`): one makes a row of outputs
+    of lists, one does all rows.
+
+    thresholds int [O or 1, 1], values int [O or 1, 2] of -1 and 1. Outside the image x counts as `pad_value`;
+    `halo_value` is what the bits in the halo mean.
+    """
 
     def __init__(
         self,
@@ -107,12 +93,17 @@ class RowConv:
         values: np.ndarray,
         pad_value: int,
         halo_value: int,
+        machine: Machine,
         loc: Location = UNKNOWN,
     ) -> None:
         self.name, self.image, self.window, self.target, self.loc = name, image, window, target, loc
         outputs = len(weights)
         self.groups = -(-outputs // WORD)
-        self.alone, self.line = _alone(image, window), _line(image, window)
+        # Two words of weights at a time share what is done for a row, if there are registers for their counters.
+        many = machine.registers >= 32 and self.groups % 2 == 0 and _line(image, window, 2).bits * 8 < 1 << 16
+        self.width = 2 if many else 1
+        self.listing = list_bits(_line(image, window, self.width), machine.finds_bits)
+        self.alone, self.line = _alone(image, window), _line(image, window, self.width)
         self.lines = 1 if self.alone else window.kernel[0]
         self.begin_places = self.lines * self.line.room
         limits = np.broadcast_to(thresholds[:, 0], outputs).astype(np.int64)
@@ -123,8 +114,11 @@ class RowConv:
 
         rows = rows_of(weights)
         self.group_size = rows[0].size
+        rows = np.moveaxis(rows.reshape(-1, self.width, self.group_size), 1, 2)
         comment = "[group of 32 outputs][kernel row][kernel column][channel] weight bits"
-        self.weights = constant_buffer(f"{name}_weights", rows, comment, 4)
+        if self.width > 1:
+            comment = "[pair of groups][kernel row][kernel column][channel][group of 32 outputs] weight bits"
+        self.weights = constant_buffer(f"{name}_weights", np.ascontiguousarray(rows), comment, 4)
         start = planes_of(tables.start, self.planes)
         comment = "[border class][group][plane] where counters start"
         if self.alone:
@@ -151,20 +145,20 @@ class RowConv:
     @property
     def planes_length(self) -> int:
         """Elements (i32) of the counters, and of what they start at in one row of outputs."""
-        return self.planes * (1 if self.alone else 1 + self.columns * self.groups)
+        return self.planes * (self.width + (0 if self.alone else self.columns * self.groups))
 
     # ---------------------------------------------------------------------------------------------------- the layer
     def function(self) -> Function:
-        """Lists rows of the image as they are needed, and makes one row of outputs after the other."""
+        """NAME(x, lists, planes, y): lists rows of the image as they are needed, and makes one row of outputs after the
+        other. lists: i16 [lists_length]; planes: i32 [planes_length]."""
         b = Builder(self.name, f"{self.comment}, rows added", self.loc)
         x = b.parameter("x", I32, self.image.length)
         lists = b.parameter("lists", I16, lists_length(self.image, self.window), access="both")
         planes = b.parameter("planes", I32, self.planes_length, access="both")
         y = b.parameter("y", I32, self.target.length, access="write")
         origin = input_origin(self.image, self.window)
-        listing = list_bits(self.line)
         if self.alone:
-            b.call(listing, at(x, origin), at(lists), at(lists, self.begin_places))
+            b.call(self.listing, at(x, origin), at(lists), at(lists, self.begin_places))
             self._whole(b, lists, planes, y)
             return b.function()
         row = self.row_function()
@@ -175,7 +169,7 @@ class RowConv:
 
         def add(number: Expression, slot: Expression) -> None:
             list_, places = at(lists, slot * self.line.room), at(lists, slot * self.line.places + self.begin_places)
-            b.call(listing, at(x, number * self.image.row + origin), list_, places)
+            b.call(self.listing, at(x, number * self.image.row + origin), list_, places)
 
         with b.loop(lines - fresh, "line", unroll_one=False) as line:
             add(line, line)
@@ -225,19 +219,18 @@ class RowConv:
         )
         with b.loop(width, "ox", unroll_one=False) as x:
             column = self._border_column(b, x)
-            with b.loop(self.groups, "group") as group:
-                begin = b.let((column * self.groups + group) * self.planes + self.planes, "begin")
-                for p in range(self.planes):
+            with b.loop(self.groups, "group", step=self.width) as group:
+                begin = b.let((column * self.groups + group + self.width) * self.planes, "begin")
+                for p in range(self.width * self.planes):
                     b.store(planes, p, load(planes, begin + p))
                 count = b.variable("count", constant(0, I32))
                 with b.loop(passes[1], "pass", start=passes[0]) as turn:
                     self._slices(b, lists, planes, oldest, x, group, turn, count)
                     with b.when(compare("lt", turn + 1, passes[1])):
-                        for p in range(self.planes):
+                        for p in range(self.width * self.planes):
                             b.store(planes, p, ~load(planes, p))
-                odd = b.let(load(self.odd, (border + column) * self.groups + group), "odd")
-                word = self._answer(b, planes, count, odd, turned, group)
-                b.store(y, x * self.target.pixel + group, word)
+                first = b.let((border + column) * self.groups + group, "first")
+                self._answers(b, planes, count, first, turned, group, y, x * self.target.pixel)
         return b.function()
 
     def _mode(self, b: Builder, lists: Buffer, slot: Expression) -> Expression:
@@ -251,7 +244,7 @@ class RowConv:
         """What counters start at in this row: complemented if zeros are listed in some line of it."""
         size = self.groups * self.planes
         with b.loop(self.columns * size, "k", unroll_one=False) as k:
-            b.store(planes, k + self.planes, load(self.start, border * size + k))
+            b.store(planes, k + self.width * self.planes, load(self.start, border * size + k))
         with b.when(compare("ne", zeros, 0)):
             with b.loop(self.lines, "line") as line:
                 mode = self._mode(b, lists, self._slot(b, oldest, line))
@@ -261,10 +254,11 @@ class RowConv:
                     b.loop(self.groups, "group") as group,
                 ):
                     share = at(self.share, (line * self.groups + group) * self.planes)
-                    place = at(planes, (column * self.groups + group + 1) * self.planes)
+                    place = at(planes, (column * self.groups + group + self.width) * self.planes)
                     b.call(add_number(), place, share, self.planes)
             with b.loop(self.columns * size, "k", unroll_one=False) as k:
-                b.store(planes, k + self.planes, ~load(planes, k + self.planes))
+                place_ = k + self.width * self.planes
+                b.store(planes, place_, ~load(planes, place_))
 
     def _border_column(self, b: Builder, x: Expression) -> Expression:
         if self.columns == 1:
@@ -288,7 +282,7 @@ class RowConv:
         window, channels = self.window, self.image.channels
         taps = window.kernel[1] * channels
         left = b.let(x * window.strides[1] + self.begin_places, "left")
-        rows = b.let(group * self.group_size - x * (window.strides[1] * channels), "rows")
+        rows = b.let(group * self.group_size - x * (window.strides[1] * channels * self.width), "rows")
         with b.loop(self.lines, "line") as line:
             slot = self._slot(b, oldest, line)
             place = b.let(slot * self.line.places + left, "place")
@@ -300,30 +294,45 @@ class RowConv:
                 ones = Select(compare("ne", mode, 0), constant(taps, I32) - listed, listed)
                 assert hasattr(count, "mutable")
                 b.assign(count, count + ones)  # type: ignore[arg-type]
-                weights = at(self.weights, rows + line * taps)
-                b.call(add_rows(), planes, weights, at(lists, slot * self.line.room + first), number)
+                weights = at(self.weights, rows + line * (taps * self.width))
+                self._add(b, planes, weights, at(lists, slot * self.line.room + first), number)
+
+    def _add(self, b: Builder, planes: Buffer, weights: Pointer, numbers: Pointer, count: Expression) -> None:
+        counters = [at(planes, n * self.planes) for n in range(self.width)]
+        b.call(add_rows(self.width), *counters, weights, numbers, count)
 
     # ------------------------------------------------------------------------------------------------- the comparison
-    def _answer(
-        self, b: Builder, planes: Buffer, count: Expression, odd: Expression, turned: Expression, group: Expression
-    ) -> Expression:
-        """Which counters reach what `count` ones ask for; `turned` is all ones if they stand complemented.
+    def _answers(
+        self,
+        b: Builder,
+        planes: Buffer,
+        count: Expression,
+        first: Expression,
+        turned: Expression,
+        group: Expression,
+        y: Buffer,
+        place: Expression,
+    ) -> None:
+        """Stores which counters reach what `count` ones ask for; `turned` is all ones if they stand complemented.
 
         A counter c is below a number n just if n ^ -1 is below c ^ -1, or equal to it.
         """
         number = b.let((Binary("lshr", count + 1, constant(1, I32)) + self.tables.base) ^ turned, "wanted")
-        more = b.let((odd & ((count & 1) - 1)) ^ turned, "more")
-        borrow = b.variable("borrow", more)
+        even = b.let((count & 1) - 1, "even")
+        borrows = [b.variable("borrow", (load(self.odd, first + n) & even) ^ turned) for n in range(self.width)]
         for p in range(self.planes):
-            plane = b.let(load(planes, p), "plane")
             bit = Binary("lshr", number, constant(p, I32)) & 1 if p else number & 1
             mask = b.let(constant(0, I32) - bit, "mask")
-            b.assign(borrow, (~plane & (mask | borrow)) | (mask & borrow))
-        word: Expression = ~(borrow ^ turned)
-        word = word if self.keep is None else word & load(self.keep, group)
-        return word if self.flips is None else word ^ load(self.flips, group)
+            for n, borrow in enumerate(borrows):
+                plane = b.let(load(planes, n * self.planes + p), "plane")
+                b.assign(borrow, (~plane & (mask | borrow)) | (mask & borrow))
+        for n, borrow in enumerate(borrows):
+            word: Expression = ~(borrow ^ turned)
+            word = word if self.keep is None else word & load(self.keep, group + n)
+            word = word if self.flips is None else word ^ load(self.flips, group + n)
+            b.store(y, place + group + n, word)
 
-    # -------------------------------------------------------------------------------- a window as large as the image
+    # --------------------------------------------------------------------------------- a window as large as the image
     def _whole(self, b: Builder, lists: Buffer, planes: Buffer, y: Buffer) -> None:
         listed = b.let(load(lists, self.begin_places + self.line.pixels), "listed")
         mode = b.let(Convert("zext", load(lists, self.begin_places + self.line.mode), I32), "mode")
@@ -331,13 +340,11 @@ class RowConv:
         number = b.let(Convert("zext", listed, I32), "number")
         count = b.let(Select(compare("ne", mode, 0), constant(self.line.bits, I32) - number, number), "count")
         begin = b.let(_index(mode) * (self.groups * self.planes), "begin")
-        with b.loop(self.groups, "group", unroll_one=False) as group:
-            for p in range(self.planes):
+        with b.loop(self.groups, "group", step=self.width, unroll_one=False) as group:
+            for p in range(self.width * self.planes):
                 b.store(planes, p, load(self.start, begin + group * self.planes + p))
-            b.call(add_rows(), planes, at(self.weights, group * self.group_size), lists, _index(listed))
-            odd = b.let(load(self.odd, group), "odd")
-            word = self._answer(b, planes, count, odd, turned, group)
-            b.store(y, group + self.target.origin, word)
+            self._add(b, planes, at(self.weights, group * self.group_size), at(lists), _index(listed))
+            self._answers(b, planes, count, group, turned, group, y, constant(self.target.origin, I64))
 
 
 def _index(value: Expression) -> Expression:
@@ -345,4 +352,4 @@ def _index(value: Expression) -> Expression:
     return Convert("zext", value, I64)
 
 
-__all__ = ["RowConv", "fits", "lists_length", "row_conv"]
+__all__ = ["RowConv", "fits", "lists_length"]

@@ -1,6 +1,6 @@
 """Lists of the set bits of an image's rows, or of their zeros where these are fewer: no list has more than half.
 
-The numbers in a list are byte offsets of words, one word a bit, in the order of the bits: what `row_adder` takes.
+The numbers in a list are byte offsets of words, one or more words a bit: what `row_adder` takes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bnnc.loops.ir import (
     Expression,
     Function,
     Select,
+    Unary,
     Variable,
     compare,
     constant,
@@ -28,12 +29,16 @@ from bnnc.loops.layout import WORD
 
 @dataclass(frozen=True)
 class Line:
-    """The part of an image that one list is of: `rows` rows, `row` words apart, of `pixels` pixels."""
+    """The part of an image that one list is of: `rows` rows, `row` words apart, of `pixels` pixels.
+
+    width: words of weights of each bit, which offsets in lists skip.
+    """
 
     rows: int
     row: int
     pixels: int
     channels: int
+    width: int = 1
 
     @property
     def pixel(self) -> int:
@@ -62,10 +67,14 @@ class Line:
 
 
 @cache
-def list_bits(line: Line) -> Function:
+def list_bits(line: Line, find: bool) -> Function:
     """list_bits(x, list, places): see Line. places i16: where in the list each pixel of a row starts, where the list
-    ends, and 1 if it is one of zeros. (Of several rows only the end and the mode are told.)"""
-    name = f"list_{line.rows}x{line.pixels}x{line.channels}" + (f"_{line.row}" if line.rows > 1 else "")
+    ends, and 1 if it is one of zeros. (Of several rows only the end and the mode are told.)
+
+    find: the machine finds the lowest bit of a word at once, and lists one after the other; else every number is
+    stored, and only those of set bits are kept.
+    """
+    name = f"list_{line.rows}x{line.pixels}x{line.channels}_{line.width}" + (f"_{line.row}" if line.rows > 1 else "")
     b = Builder(name, f"lists the set bits of {line.rows} x {line.pixels} pixels, or the zeros if they are fewer")
     x = b.parameter("x", I32, 0)
     numbers, places = b.parameter("list", I16, 0, access="both"), b.parameter("places", I16, 0, access="both")
@@ -76,16 +85,26 @@ def list_bits(line: Line) -> Function:
     invert = b.let(constant(0, I32) - mode, "invert")
     n = b.variable("n", constant(0, I32))
     entry = b.variable("entry", constant(0, I32))
+    step = 4 * line.width
 
     def extract(found: Expression, bits: int) -> None:
-        """Every number is stored, and only those of set bits are kept."""
-        size = next(s for s in (8, 4, 2, 1) if bits % s == 0)
         word: Variable = b.variable("word", found)
+        if find:
+            if bits < WORD:  # zeros are listed of real channels only
+                b.assign(word, word & ((1 << bits) - 1))
+            with b.loop_while(compare("ne", word, 0)):
+                lowest = Unary("count_trailing_zeros", word)
+                b.store(numbers, n, Convert("trunc", entry + lowest * step, I16))
+                b.assign(n, n + 1)
+                b.assign(word, word & (word - 1))
+            b.assign(entry, entry + step * bits)
+            return
+        size = next(s for s in (8, 4, 2, 1) if bits % s == 0)
         with b.loop(bits // size, "octet"):
             for k in range(size):
-                b.store(numbers, n, Convert("trunc", entry + 4 * k, I16))
+                b.store(numbers, n, Convert("trunc", entry + step * k, I16))
                 b.assign(n, n + (word & 1 if k == 0 else Binary("lshr", word, constant(k, I32)) & 1))
-            b.assign(entry, entry + 4 * size)
+            b.assign(entry, entry + step * size)
             b.assign(word, Binary("lshr", word, constant(size, I32)))
 
     whole, rest = line.channels // WORD, line.channels % WORD

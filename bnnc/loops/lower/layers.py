@@ -172,13 +172,12 @@ def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Win
     meaning = _halo_meaning(image)
     arguments = (
         _name(network, op, window), image, weights, window, layout, epilogue.thresholds, epilogue.values,
-        pad_value, -1 if meaning is None else meaning, op.loc,
     )  # fmt: skip
     if network.machine.row_lanes > 1:
-        function = vector_conv(*arguments[:7], pad_value=pad_value, halo_value=arguments[8], loc=op.loc)
+        function = vector_conv(*arguments, pad_value=pad_value, halo_value=outside, loc=op.loc)
         lengths = [(Int(-(2**15), 2**15 - 1), vector_scratch(image, window))]
     else:
-        layer = row_conv.RowConv(*arguments)
+        layer = row_conv.RowConv(*arguments, pad_value, outside, network.machine, op.loc)
         function = layer.function()
         lengths = [
             (Int(-(2**15), 2**15 - 1), row_conv.lists_length(image, window)),
@@ -206,6 +205,7 @@ def _expanded(
     if book is None or words is None:
         return []
     function = expand_codebook(network.name("codebook", op.loc.name), book, words, op.loc)
+    outside = -1 if meaning is None else meaning
     return [network.emit_once(function, elements(Int(-(2**31), 2**31 - 1), (words.total,)), op)]
 
 
