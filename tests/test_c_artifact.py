@@ -82,7 +82,7 @@ def test_a_flipped_bit_of_a_table_is_found(machine: str, table: str, tmp_path: P
     files = emitted(small(), machine=machine)
     source = f"{prefix_of(files)}.c"
     text = files[source].decode()
-    found = list(re.finditer(r"static const \w+ (\w+)\[\d+\] = \{\n    ([-\w]+)", text))
+    found = list(re.finditer(r"static const \w+ (?:BNNC_ROM )?(\w+)\[\d+\] = \{\n    ([-\w]+)", text))
     places = [m for m in found if table[:-1] in m[1] or (table == "threshold" and "limit" in m[1])]
     assert len(places) >= 2
     for place in places:
@@ -90,6 +90,17 @@ def test_a_flipped_bit_of_a_table_is_found(machine: str, table: str, tmp_path: P
         wrong = {**files, source: (text[: place.start(2)] + flipped + text[place.end(2) :]).encode()}
         code, said = run(build(wrong, tmp_path, "-O0"))
         assert (code, "damaged" in said) == (1, True), place[1]
+
+
+@needs_gcc
+def test_tables_go_where_the_macro_says(tmp_path: Path) -> None:
+    files = emitted(small(), machine="cortex-m4")
+    program = build(files, tmp_path, "-O1", '-DBNNC_ROM=__attribute__((section(".weights")))')
+    assert run(program)[0] == 0
+    listed = subprocess.run(["objdump", "-h", str(program)], capture_output=True, text=True, check=True).stdout
+    size = re.search(r"\.weights +([0-9a-f]+)", listed)
+    assert size is not None
+    assert int(size[1], 16) >= json.loads(files["net.json"])["rom_bytes"]
 
 
 @needs_gcc

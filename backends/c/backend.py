@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from bnnc.backends.c import host
+from bnnc.backends.c.arrange import single_header, split
 from bnnc.backends.c.boards import AUTO, HOST, Emulated, find
 from bnnc.backends.c.files import Net, checksum, header_text, source_text
 from bnnc.backends.c.interface import interface_of, signature_of
 from bnnc.backends.c.names import comment_text, prefix_of
 from bnnc.backends.c.onboard import OnBoard
+from bnnc.backends.c.packages import packed
 from bnnc.backends.c.printer import print_program
 from bnnc.backends.c.selftest import selftest_text
 from bnnc.backends.c.training_engine import DeviceEngine
@@ -41,6 +43,11 @@ class COptions:
         metadata={"help": "where run and check run it: auto (an emulated board, if one is here), host, or a board"},
     )
     name: str = field(default="", metadata={"help": "what files and functions are called; default: the model's name"})
+    package: Literal["none", "arduino", "platformio", "zephyr", "esp-idf", "cmake", "cmsis-pack"] = field(
+        default="none", metadata={"help": "make it a library of a build system, with an example"}
+    )
+    split: bool = field(default=False, metadata={"help": "put the weights into a file of their own"})
+    single_header: bool = field(default=False, metadata={"help": "put everything into one header"})
     train: bool = field(default=False, metadata={"help": "add training on the device, of a .bnnm of `bnnc train`"})
     source: str = field(default="", metadata={"help": "the .bnnm whose training `train` takes; default: the model"})
 
@@ -57,12 +64,19 @@ class Backend:
     Options: ClassVar[type[Any]] = COptions
 
     def emit(self, module: Module, options: COptions) -> Artifact:
-        """NAME.h, NAME.c, NAME_selftest.c and NAME.json."""
+        """NAME.h, NAME.c, NAME_selftest.c and NAME.json, or the files of a package."""
         net, lowered = _made(module, options)
         files = {**_files(net, lowered), f"{net.prefix}_selftest.c": selftest_text(net).encode()}
         if options.train:
             hwc = options.input_layout == "hwc"
             files |= training_files(options.source, f"{net.prefix}_train", net.machine, channels_last=hwc)
+        _refuse_mixtures(options)
+        if options.single_header:
+            files = single_header(files, net.prefix)
+        elif options.split:
+            files = split(files, net.prefix)
+        if options.package != "none":
+            files = packed(options.package, net.prefix, net.machine.name, files)
         return Artifact(files, _facts(net))
 
     def engine(self, step: Step, options: COptions) -> Engine:
@@ -107,6 +121,18 @@ def machine_named(name: str) -> Machine:
     raise error(
         "B0601", f"the C target knows no machine `{name}`", helps=(f"choose one of: {known}",), exit_code=Exit.USAGE
     )
+
+
+def _refuse_mixtures(options: COptions) -> None:
+    """A single header is one file: no file of weights, and no library to be compiled."""
+    other = "split" if options.split else f"package={options.package}" if options.package != "none" else ""
+    if options.single_header and other:
+        raise error(
+            "B0101",
+            f"`-X single-header` and `-X {other}` do not go together",
+            helps=("leave one of them out",),
+            exit_code=Exit.USAGE,
+        )
 
 
 def _files(net: Net, lowered: Lowered) -> dict[str, bytes]:

@@ -105,7 +105,7 @@ def print_programs(
     for buffer in constants:
         narrow = _fits(buffer, index_bits)
         about = "; ".join(text for text in (owners.get(buffer, ""), comment_text(buffer.comment)) if text)
-        tables.append(_table(symbols[buffer], buffer, about, narrow, rom and buffer not in shared, index_bits))
+        tables.append(_table(symbols[buffer], buffer, about, narrow, not rom or buffer not in shared, index_bits))
         printed.table_names.append((symbols[buffer], buffer))
     printed.tables = "\n".join(tables)
     given = _given(program.functions, entries)
@@ -169,7 +169,7 @@ def _fits(buffer: Buffer, index_bits: int) -> bool:
     return bool(np.abs(buffer.data.astype(object)).max() < (1 << (index_bits - 1)) - 1)
 
 
-def _table(symbol: str, buffer: Buffer, about: str, index: bool, rom: bool, index_bits: int) -> str:
+def _table(symbol: str, buffer: Buffer, about: str, index: bool, placed: bool, index_bits: int) -> str:
     assert buffer.data is not None
     bits = buffer.element.bits
     kind = f"int{index_bits}_t" if buffer.element == I64 and index else PLAIN[buffer.element]
@@ -189,7 +189,7 @@ def _table(symbol: str, buffer: Buffer, about: str, index: bool, rom: bool, inde
         ", ".join(values), _COLUMNS - 4, initial_indent="    ", subsequent_indent="    ", break_long_words=False
     )
     about = f"/* {about} */\n" if about else ""
-    place = " BNNC_ROM" if rom else ""
+    place = " BNNC_ROM" if placed else ""
     return f"{about}static const {kind}{place} {symbol}[{buffer.length}] = {{\n{text}\n}};\n"
 
 
