@@ -16,7 +16,7 @@ module bnnc_affine #(
     parameter integer FACTOR_WIDTH = 8,
     parameter integer OUT_WIDTH = 16,
     parameter integer CHUNKS = 2,
-    parameter TABLE = "table.mem",
+    parameter TABLE = "none",
     parameter integer ROM_STYLE = 0
 ) (
     input                            clk,

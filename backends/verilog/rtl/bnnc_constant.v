@@ -9,7 +9,7 @@
 module bnnc_constant #(
     parameter integer WIDTH = 8,
     parameter integer BEATS = 4,
-    parameter TABLE = "table.mem",
+    parameter TABLE = "none",
     parameter integer ROM_STYLE = 0
 ) (
     input              clk,

@@ -20,7 +20,7 @@ module bnnc_fix_lines #(
     parameter integer SLOPE_WIDTH = 32,
     parameter integer OFFSET_WIDTH = 64,
     parameter integer CHUNKS = 2,
-    parameter TABLE = "table.mem",
+    parameter TABLE = "none",
     parameter integer SUM_WIDTH = 64,
     parameter integer SHIFT = 16,
     parameter integer ROM_STYLE = 0

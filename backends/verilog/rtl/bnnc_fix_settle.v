@@ -17,7 +17,7 @@ module bnnc_fix_settle #(
     parameter integer FACTOR = 1,
     parameter integer BIAS_WIDTH = 40,
     parameter integer CHUNKS = 2,
-    parameter TABLE = "table.mem",
+    parameter TABLE = "none",
     parameter integer SUM_WIDTH = 64,
     parameter integer SHIFT = 8,
     parameter integer ROM_STYLE = 0

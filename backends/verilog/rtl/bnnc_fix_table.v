@@ -17,7 +17,7 @@ module bnnc_fix_table #(
     parameter integer FIRST = 0,
     parameter integer STEP = 4,
     parameter integer COUNT = 16,
-    parameter TABLE = "table.mem",
+    parameter TABLE = "none",
     parameter integer ROM_STYLE = 0
 ) (
     input                       clk,

@@ -17,7 +17,7 @@ module bnnc_folds #(
     parameter integer NF = 4,
     parameter integer GROUPS = 1,
     parameter integer WEIGHT_WIDTH = 8,
-    parameter WEIGHTS = "weights.mem",
+    parameter WEIGHTS = "none",
     parameter integer ROM_STYLE = 0,
     parameter integer DELAY = 2,
     parameter integer ROOM = 2

@@ -19,7 +19,7 @@ module bnnc_lookup #(
     parameter integer SIZE = 16,
     parameter integer CHUNKS = 1,
     parameter integer SHARED = 0,
-    parameter TABLE = "table.mem",
+    parameter TABLE = "none",
     parameter integer ROM_STYLE = 0
 ) (
     input                            clk,

@@ -29,7 +29,7 @@ module bnnc_mvu_bits #(
     parameter integer TERNARY = 0,
     parameter integer SUM = 0,
     parameter integer ACC_WIDTH = 7,
-    parameter WEIGHTS = "weights.mem",
+    parameter WEIGHTS = "none",
     parameter integer ROM_STYLE = 0
 ) (
     input                     clk,

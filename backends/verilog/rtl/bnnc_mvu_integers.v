@@ -26,7 +26,7 @@ module bnnc_mvu_integers #(
     parameter integer IN_SIGNED = 0,
     parameter integer WEIGHT_WIDTH = 1,
     parameter integer ACC_WIDTH = 13,
-    parameter WEIGHTS = "weights.mem",
+    parameter WEIGHTS = "none",
     parameter integer ROM_STYLE = 0
 ) (
     input                           clk,

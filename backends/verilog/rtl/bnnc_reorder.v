@@ -13,7 +13,7 @@ module bnnc_reorder #(
     parameter integer WIDTH = 8,
     parameter integer IN_BEATS = 4,
     parameter integer OUT_BEATS = 4,
-    parameter INDEX = "index.mem",
+    parameter INDEX = "none",
     parameter [WIDTH-1:0] FILL = 0,
     parameter integer ROM_STYLE = 0
 ) (

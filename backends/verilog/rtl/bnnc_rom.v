@@ -2,12 +2,12 @@
 //
 //   WIDTH  bits of a word
 //   DEPTH  words
-//   FILE   hexadecimal text for $readmemh, one word an address
+//   FILE   hexadecimal text for $readmemh, one word an address ("none": zeros)
 //   STYLE  0: the tools choose; 1: LUTs; 2: block RAM
 module bnnc_rom #(
     parameter integer WIDTH = 8,
     parameter integer DEPTH = 2,
-    parameter FILE = "rom.mem",
+    parameter FILE = "none",
     parameter integer STYLE = 0,
     parameter integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
@@ -17,7 +17,12 @@ module bnnc_rom #(
     output reg [        WIDTH-1:0] data
 );
   generate
-    if (DEPTH == 1) begin : g_word
+    if (FILE == "none") begin : g_empty
+      // verilator lint_off UNUSED
+      wire unused = |address;
+      // verilator lint_on UNUSED
+      always @(posedge clk) if (enable) data <= 0;
+    end else if (DEPTH == 1) begin : g_word
       // verilator lint_off UNUSED
       wire unused = address[0];
       // verilator lint_on UNUSED

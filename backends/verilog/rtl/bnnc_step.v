@@ -17,7 +17,7 @@ module bnnc_step #(
     parameter integer OUT_WIDTH = 1,
     parameter integer CHUNKS = 4,
     parameter integer COUNT = 1,
-    parameter TABLE = "table.mem",
+    parameter TABLE = "none",
     parameter integer ROM_STYLE = 0
 ) (
     input                            clk,

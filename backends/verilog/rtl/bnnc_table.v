@@ -6,7 +6,7 @@
 module bnnc_table #(
     parameter integer WIDTH = 8,
     parameter integer CHUNKS = 2,
-    parameter FILE = "table.mem",
+    parameter FILE = "none",
     parameter integer ROM_STYLE = 0
 ) (
     input              clk,
