@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from bnnc.backends.verilog import simulators
 from bnnc.backends.verilog.boundary import boundary_of
+from bnnc.backends.verilog.cost import total
 from bnnc.backends.verilog.cycles import slowest
+from bnnc.backends.verilog.goals import Goals, chosen, technology_of
 from bnnc.backends.verilog.host import Compiled
 from bnnc.backends.verilog.layers import given_folding
 from bnnc.backends.verilog.makefile import makefile_text
@@ -24,6 +26,13 @@ class VerilogOptions:
 
     pe: str = field(default="", metadata={"help": "outputs of each layer that are worked on at once: 16,8,8,10"})
     simd: str = field(default="", metadata={"help": "inputs of each layer that are read in a cycle: 49,16,8,8"})
+    fps: float = field(
+        default=0.0, metadata={"help": "samples a second to reach at `clock`, with the smallest circuit"}
+    )
+    clock: float = field(default=100.0, metadata={"help": "the clock in MHz that `fps` counts on"})
+    device: str = field(default="", metadata={"help": "the chip to fit, as fast as it can: ecp5-25f, xc7a35t, …"})
+    max_luts: int = field(default=0, metadata={"help": "the LUTs to fit into, as fast as it can"})
+    max_brams: int = field(default=0, metadata={"help": "the block memories to fit into, as fast as it can"})
     simulator: Literal["auto", "verilator", "iverilog"] = field(
         default="auto", metadata={"help": "what runs the circuit for `run` and `check`"}
     )
@@ -72,7 +81,13 @@ class Backend:
 def packaged(module: Module, options: VerilogOptions) -> Package:
     """The planned circuit of a «bit» module."""
     boundary = boundary_of(module)
-    folding = given_folding(layers_of(boundary), options.pe, options.simd)
+    layers = layers_of(boundary)
+    folding = given_folding(layers, options.pe, options.simd)
+    goals = Goals(options.fps, options.clock, options.max_luts, options.max_brams, options.device)
+    if goals.any and not (options.pe or options.simd):
+        technology = technology_of(goals, "")
+        rest = [engine for engine in plan(boundary, folding).design.engines if not engine.layer]
+        folding = chosen(layers, goals, technology, total(rest, technology))
     return Package(boundary, plan(boundary, folding))
 
 

