@@ -59,6 +59,10 @@ def emitted(tmp_path: Path, network: bytes, **options: Any) -> Mapping[str, byte
     return api.emit(path, "c", train=True, name="net", **options).files
 
 
+def only_training(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in files.items() if "_train" in name}
+
+
 def sequences(count: int, steps: int, width: int) -> Pair:
     def made(split: str, seed: int) -> Dataset:
         generator = np.random.default_rng(seed)
@@ -171,8 +175,8 @@ def test_the_self_test_passes_and_nothing_is_warned_of(net: str, machine: str, t
     plan, data = networks()[net]
     layout = "hwc" if net == "levels" else "chw"
     files = emitted(tmp_path, trained(plan, data), machine=machine, input_layout=layout)
-    flags = ("-O1", "-DBNNC_NO_MAIN", "-DBNNC_TRAIN_MAIN", *(c_code.SANITIZERS if machine == "cortex-m4" else ()))
-    program = c_code.build(files, tmp_path, *flags)
+    flags = ("-O1", *(c_code.SANITIZERS if machine == "cortex-m4" else ()))
+    program = c_code.build(only_training(files), tmp_path, *flags)
     count = 24 if net == "cell" else 48
     assert c_code.run(program) == (0, f"net_train: ok, {count} golden samples\n")
 
@@ -188,7 +192,7 @@ def test_the_self_test_fails_for_a_wrong_bit(tmp_path: Path) -> None:
     ):
         at = source.index("0x", source.index("= {", source.index(f" {place}")))
         files["net_train.c"] = f"{source[:at]}2u ^ {source[at:]}".encode()
-        program = c_code.build(files, tmp_path, "-O1", "-DBNNC_NO_MAIN", "-DBNNC_TRAIN_MAIN")
+        program = c_code.build(only_training(files), tmp_path, "-O1")
         code, text = c_code.run(program)
         assert code == 1
         assert said in text
@@ -355,10 +359,17 @@ def test_the_command_line_trains_in_c_and_emits_what_goes_on(tmp_path: Path, mon
     done = bnnc("emit", "c/tiny.bnnm", "--target", "c", "-X", "train", "-o", "out")
     assert "out/tiny_train.c" in done.out.split()
     assert bnnc("emit", "c/tiny.bnnm", "--target", "c", "-o", "plain").out.count("train") == 0
-    sources = [str(path) for path in Path("out").glob("*.c")]
-    command = ["gcc", *STRICT, "-Werror", "-DBNNC_NO_MAIN", "-DBNNC_TRAIN_MAIN", "-o", "selftest", *sources]
-    subprocess.run(command, check=True)
-    assert subprocess.run(["./selftest"], check=False).returncode == 0
+    # Both parts in one program, and each with its own self-test.
+    sources = {path.name: str(path) for path in Path("out").glob("*.c")}
+    subprocess.run(["gcc", *STRICT, "-Werror", "-DBNNC_NO_MAIN", "-c", *sources.values()], check=True)
+    for part in ("tiny", "tiny_train"):
+        files = [sources[f"{part}.c"], sources[f"{part}_selftest.c"]]
+        subprocess.run(["gcc", *STRICT, "-Werror", "-o", part, *files], check=True)
+        assert subprocess.run([f"./{part}"], check=False).returncode == 0
+    # What it needs is part of the budget.
+    refused = bnnc("emit", "c/tiny.bnnm", "--target", "c", "-X", "train", "--max-ram", "1KiB", "-o", "small", "--json")
+    assert refused.codes == ["B0701"]
+    assert bnnc("emit", "c/tiny.bnnm", "--target", "c", "--max-ram", "1KiB", "-o", "small").code == 0
 
 
 @needs_gcc

@@ -67,9 +67,12 @@ class Backend:
         """NAME.h, NAME.c, NAME_selftest.c and NAME.json, or the files of a package."""
         net, lowered = _made(module, options)
         files = {**_files(net, lowered), f"{net.prefix}_selftest.c": selftest_text(net).encode()}
+        facts = _facts(net)
         if options.train:
             hwc = options.input_layout == "hwc"
-            files |= training_files(options.source, f"{net.prefix}_train", net.machine, channels_last=hwc)
+            more = training_files(options.source, f"{net.prefix}_train", net.machine, channels_last=hwc)
+            files |= more.files
+            facts |= {name: facts[name] + value for name, value in more.facts.items()}
         _refuse_mixtures(options)
         if options.single_header:
             files = single_header(files, net.prefix)
@@ -77,7 +80,7 @@ class Backend:
             files = split(files, net.prefix)
         if options.package != "none":
             files = packed(options.package, net.prefix, net.machine.name, files)
-        return Artifact(files, _facts(net))
+        return Artifact(files, facts)
 
     def engine(self, step: Step, options: COptions) -> Engine:
         """What executes a training step here: the code that trains on devices, compiled for this computer. Raises

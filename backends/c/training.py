@@ -17,6 +17,7 @@ from bnnc.backends.c.printer import Printed, print_program, print_programs
 from bnnc.backends.c.training_text import PACKING, SUPPORT
 from bnnc.diagnostics import BnncError, error
 from bnnc.ir.module import Output
+from bnnc.loops.ir import Fma, expressions_of, nodes_of, statements_of
 from bnnc.loops.lower.network import lower
 from bnnc.loops.lower.training.device import DeviceProgram, lower_device
 from bnnc.loops.lower.training.single_values import HiddenPlanes, RowsOfBits
@@ -207,6 +208,13 @@ def _encoder(encoding: Encoding, prefix: str, machine: Machine, channels_last: b
             notes=tuple(diagnostic.message for diagnostic in fault.diagnostics),
         ) from None
     program = lowered.program
+    roots = (e for f in program.functions for s in statements_of(f.body) for e in expressions_of(s))
+    if not machine.fma and any(isinstance(node, Fma) for root in roots for node in nodes_of(root)):
+        raise error(
+            "B0538",
+            f"what stands in front of the trained layers works on floats, and `{machine.name}` has no FPU",
+            helps=("--machine cortex-m4, or another one with an FPU",),
+        )
     signature = signature_of(interface, program, prefix)
     casts = {program.inputs[0]: signature.inputs[0].cast, program.outputs[0]: "values"}
     printed = print_program(program, f"{prefix}_encode", 32, machine.rom, lambda _: "", casts)

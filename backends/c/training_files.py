@@ -9,11 +9,13 @@ from bnnc.backends.c.training import Trainer, header_text, source_text, trainer_
 from bnnc.backends.c.training_selftest import selftest_text
 from bnnc.diagnostics import error
 from bnnc.loops.machine import Machine
+from bnnc.protocols import Artifact
 from bnnc.train import record
 
 
-def training_files(source: str, prefix: str, machine: Machine, *, channels_last: bool) -> dict[str, bytes]:
-    """NAME_train.h, .c, _selftest.c and .json for the training in the `.bnnm` at `source`.
+def training_files(source: str, prefix: str, machine: Machine, *, channels_last: bool) -> Artifact:
+    """NAME_train.h, .c, _selftest.c and .json for the training in the `.bnnm` at `source`; its facts are what that
+    needs besides the network.
 
     Raises BnncError B0538 where there is no such training, or none for that machine; B0539 for a damaged one.
     """
@@ -36,7 +38,8 @@ def training_files(source: str, prefix: str, machine: Machine, *, channels_last:
         f"{prefix}_selftest.c": selftest_text(of, of.encoder),
         f"{prefix}.json": _json(of),
     }
-    return {name: text.encode() for name, text in texts.items()}
+    facts = {"arena_bytes": 4 * of.words, "weight_bytes": of.rom_bytes}
+    return Artifact({name: text.encode() for name, text in texts.items()}, facts)
 
 
 def _json(of: Trainer) -> str:
