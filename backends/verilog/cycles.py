@@ -7,6 +7,7 @@ cycles a sample, the latency, and how full every FIFO becomes, before any simula
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -15,9 +16,9 @@ import numpy as np
 from bnnc.backends.verilog.design import Design, Engine, Stream
 
 SAMPLES = 4
-"""So many samples follow one another, so that the pace has settled when the last ones pass."""
-MOST_BEATS = 4_000_000
-"""A circuit with more beats in these samples is not stepped through: it would take longer than its synthesis."""
+"""So many samples follow one another, so that the pace has settled when the last ones pass; fewer of long ones."""
+MOST_BEATS = 600_000
+"""A circuit with more beats in two samples is not stepped through: people wait for the answer."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,21 @@ class _Crossing:
         self.wanted: tuple[tuple[_Crossing, list[int]], ...] = ()
         self.interval = self.latency = 1
         self.room: tuple[tuple[_Crossing, list[int]], ...] = ()
+        self.followers: tuple[_Crossing, ...] = ()
+        self.earliest: list[int] = []
+        self.queued = True
 
     def advance(self) -> bool:
         """Let beats cross until one has to wait for a time that is not known yet; whether any did."""
         times, start = self.times, self.done
         interval, latency, wanted, room = self.interval, self.latency, self.wanted, self.room
+        earliest = self.earliest
         last = times[start - 1] if start else -interval
         i = start
         while i < len(times):
             when = last + interval
+            if earliest and earliest[i] > when:
+                when = earliest[i]
             for crossing, needs in wanted:
                 need = needs[i]
                 if need > crossing.done:
@@ -77,18 +84,29 @@ class _Crossing:
         return i > start
 
 
-def timing(design: Design, samples: int = SAMPLES) -> Timing | None:
+def timing(design: Design, samples: int = 0, pace: int = 0) -> Timing | None:
     """How a design runs while its input never pauses and its output is always taken; None if it is too large to step
-    through. Raises Deadlock if it can stop."""
+    through. `samples`: how many, 0 for as many as are reasonable. `pace`: a sample comes in evenly over so many cycles,
+    0 for as fast as it is taken. Raises Deadlock if it can stop."""
     streams = _streams(design)
-    if samples * sum(stream.beats for stream in streams) > MOST_BEATS:
+    samples = samples or min(SAMPLES, MOST_BEATS // max(1, sum(stream.beats for stream in streams)))
+    if samples < 2:
         return None
     crossings = {stream.name: _Crossing(stream, samples) for stream in streams}
     for engine in design.engines:
         _connect(engine, crossings, samples)
+    for stream in design.inputs if pace else ():
+        crossings[stream.name].earliest = (np.arange(samples * stream.beats) * pace // stream.beats).tolist()
     order = list(crossings.values())
-    while sum(crossing.advance() for crossing in order):  # each in turn, not only the first that can
-        pass
+    waking: deque[_Crossing] = deque(order)
+    while waking:
+        crossing = waking.popleft()
+        crossing.queued = False
+        if crossing.advance():
+            for other in crossing.followers:
+                if not other.queued:
+                    other.queued = True
+                    waking.append(other)
     waiting = tuple(c.stream.name for c in order if c.done < len(c.times))
     if waiting:
         raise Deadlock(waiting)
@@ -97,7 +115,7 @@ def timing(design: Design, samples: int = SAMPLES) -> Timing | None:
     ]
     start = min(crossings[stream.name].times[0] for stream in design.inputs)
     pauses = np.diff(ends)
-    interval = int(pauses[len(pauses) // 2 :].max()) if samples > 1 else ends[0] - start + 1
+    interval = int(pauses[len(pauses) // 2 :].max())
     filled = {e.name: _filled(e, crossings) for e in design.engines if e.module == "bnnc_fifo"}
     return Timing(interval, ends[0] - start + 1, filled)
 
@@ -130,6 +148,8 @@ def _connect(engine: Engine, crossings: dict[str, _Crossing], samples: int) -> N
         for output in outputs:
             output.wanted = (*output.wanted, (source, listed))
             source.room = (*source.room, (output, gone))
+            source.followers = (*source.followers, output)
+            output.followers = (*output.followers, source)
 
 
 def _repeated(needs: np.ndarray, beats: int, samples: int) -> np.ndarray:

@@ -115,6 +115,10 @@ def _compile(found: Model, chosen: Config, console: Console, started: float, *, 
     _show_checked(checked, console)
     if console.verbose:
         _table(facts, console)
+        if "table" in artifact.facts:
+            table = artifact.facts["table"]
+            console.table(table["headings"], table["rows"], for_people=True)
+            console.say(f"\n{table['said']}")
     seconds = time.perf_counter() - started
     console.say(f"\ndone in {seconds:.1f} s · next: bnnc run {found.path} --input FILE")
     console.finish(

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bnnc.diagnostics import Diagnostic, Excerpt, Location
@@ -150,8 +150,11 @@ class Console:
         """A line of data."""
         sys.stdout.write(text + "\n")
 
-    def table(self, columns: list[str], rows: list[list[str]]) -> None:
-        """A table on standard output; a column whose heading starts with `>` is right-aligned. The last may wrap."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, for_people: bool = False) -> None:
+        """A table on standard output, or for people; a column whose heading starts with `>` is right-aligned.
+
+        The last may wrap.
+        """
         from rich import box
         from rich.table import Table
 
@@ -163,7 +166,10 @@ class Console:
             )
         for row in rows:
             table.add_row(*row)
-        self.data.print(table)
+        if not for_people:
+            self.data.print(table)
+        elif not self.quiet:
+            self.people.print(table)
 
     def show(self, diagnostic: Diagnostic) -> None:
         """Remember a diagnostic for the JSON document, and write it for people (warnings not with `-q`)."""

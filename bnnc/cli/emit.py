@@ -62,6 +62,10 @@ def emit(
             else:
                 paths = write_folder(folder, artifact.files, force)
                 work.remember(found.path)
+        if console.verbose and "table" in artifact.facts:
+            table = artifact.facts["table"]
+            console.table(table["headings"], table["rows"], for_people=True)
+            console.say(f"\n{table['said']}")
         if not json:
             for path in paths:
                 console.put(str(path))

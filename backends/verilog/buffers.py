@@ -1,0 +1,61 @@
+"""Buffers in front of layers, so that the slowest layer alone sets the pace.
+
+A layer takes its input in bursts: a row ahead of a window, a whole vector before the first sum. While it works on what
+it has, the layers before it must be able to go on. How much they make meanwhile is read off the cycle model, with a
+source that delivers samples evenly at the pace of the slowest layer; what never fills is left out again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from bnnc.backends.verilog.cycles import slowest, timing
+from bnnc.backends.verilog.design import Block, Design, Engine, Pace, Port
+
+WAITING = ("bnnc_window", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_mvu_serial", "bnnc_pool", "bnnc_reorder")
+SMALL = 2
+"""Beats that engines hold anyway."""
+MARGIN = 0.02
+"""So much slower than its slowest layer a circuit may be."""
+
+
+def buffered(design: Design) -> Design:
+    """The design with buffers of the depths that keep it at the pace of its slowest layer."""
+    pace = max([cycles for _, cycles in slowest(design)] + [stream.beats for stream in design.inputs])
+    wide = _with_buffers(design, None)
+    found = timing(wide, pace=pace)
+    if found is None:
+        return design
+    tight = _with_buffers(design, {name: filled + 1 for name, filled in found.filled.items() if filled > SMALL})
+    for candidate in (design, tight, wide):
+        run = timing(candidate)
+        if run is not None and run.interval <= (1 + MARGIN) * pace:
+            return candidate
+    return tight
+
+
+def _with_buffers(design: Design, depths: Mapping[str, int] | None) -> Design:
+    """With a buffer before every waiting engine, of the given depth by its name, of a sample for None; none if the
+    name is not in `depths`."""
+    from_outside = {stream.name for stream in design.inputs}
+    engines: list[Engine] = []
+    for engine in design.engines:
+        inputs = []
+        for number, port in enumerate(engine.inputs):
+            name = f"{engine.name}_ahead" + (f"_{number}" if number else "")
+            wanted = port.stream.beats if depths is None else depths.get(name, 0)
+            if engine.module not in WAITING or port.stream.name in from_outside or wanted <= SMALL:
+                inputs.append(port)
+                continue
+            after = dataclasses.replace(port.stream, name=name)
+            parameters = (("WIDTH", port.stream.bits), ("DEPTH", wanted))
+            pace = Pace((Block(1, 1),), ahead=(wanted,))
+            ends = ((Port("in", port.stream),), (Port("out", after),))
+            engines.append(Engine(name, "bnnc_fifo", parameters, *ends, pace, engine.op, engine.loc))
+            inputs.append(Port(port.prefix, after))
+        engines.append(dataclasses.replace(engine, inputs=tuple(inputs)))
+    return dataclasses.replace(design, engines=tuple(engines))
+
+
+__all__ = ["buffered"]

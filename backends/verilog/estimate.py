@@ -1,0 +1,63 @@
+"""What a circuit will cost and how it will run, by layer, before any synthesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bnnc.backends.verilog.cost import Cost, cost_of, shape_of
+from bnnc.backends.verilog.cycles import Deadlock, slowest, timing
+from bnnc.backends.verilog.design import Design
+
+
+def estimate(design: Design, technology: str, clock: float) -> dict[str, Any]:
+    """The estimate as it stands in report.json. `clock` in MHz is what samples a second are counted with."""
+    layers: dict[str, dict[str, Any]] = {}
+    whole = Cost()
+    folds = {layer.name: layer.cycles(design.folding.of(layer)) for layer in design.layers}
+    for engine in design.engines:
+        cost = cost_of(shape_of(engine), technology)
+        whole = whole + cost
+        name = engine.loc.name or engine.op
+        row = layers.setdefault(name, {"layer": name, "cycles": 0, "cost": Cost()})
+        row["cost"] = row["cost"] + cost
+        busy = folds.get(engine.layer, max(port.stream.beats for port in (*engine.inputs, *engine.outputs)))
+        row["cycles"] = max(row["cycles"], busy)
+    found: dict[str, Any] = {"technology": technology, "clock_mhz": clock}
+    try:
+        run = timing(design)
+    except Deadlock as stuck:
+        found["deadlock"] = list(stuck.waiting)
+        run = None
+    interval = (
+        run.interval if run else max([cycles for _, cycles in slowest(design)] + [s.beats for s in design.inputs])
+    )
+    found |= {"cycles": interval, "fps": float(f"{clock * 1e6 / interval:.6g}"), "modelled": run is not None}
+    if run:
+        found |= {"latency_cycles": run.latency, "fifos": run.filled}
+    found |= _numbers(whole)
+    found["layers"] = [
+        {"layer": row["layer"], "cycles": row["cycles"], **_numbers(row["cost"])} for row in layers.values()
+    ]
+    return found
+
+
+def _numbers(cost: Cost) -> dict[str, int]:
+    return {
+        "luts": round(cost.luts),
+        "carries": round(cost.carries),
+        "flip_flops": round(cost.flip_flops),
+        "block_rams": cost.memories,
+    }
+
+
+def table(found: dict[str, Any]) -> dict[str, Any]:
+    """The estimate as a table for people: headings and rows."""
+    names = ("cycles", "luts", "carries", "flip_flops", "block_rams")
+    rows = [[row["layer"], *(f"{row[name]:,}".replace(",", " ") for name in names)] for row in found["layers"]]
+    rows.append(["in all", *(f"{found[name]:,}".replace(",", " ") for name in names)])
+    headings = ["layer", ">cycles", ">LUT", ">carry", ">FF", ">RAM"]
+    said = f"{found['fps']:.6g} samples a second at {found['clock_mhz']:g} MHz (estimated, {found['technology']})"
+    return {"headings": headings, "rows": rows, "said": said}
+
+
+__all__ = ["estimate", "table"]

@@ -1,0 +1,51 @@
+"""Measures a circuit with the tools at hand, so that report.json can put what is beside what was estimated."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bnnc.backends.verilog.devices import Device
+from bnnc.backends.verilog.synthesis import route, router_command, synthesise
+
+NETLIST = "netlist.json"
+
+
+def measured(files: Mapping[str, str], top: str, technology: str, device: Device, clock: float) -> dict[str, Any]:
+    """The cells of a circuit (path -> text of `rtl/` and `mem/`) and, where nextpnr is found, its clock after routing.
+
+    Raises BnncError B0602 without yosys, B0630 if a tool fails. Seconds are left out: equal circuits, equal reports.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        sources = sorted(name for name in files if name.endswith(".v"))
+        cells = synthesise(folder, sources, top, technology, NETLIST)
+        found: dict[str, Any] = {
+            "technology": technology,
+            "tool": cells.tool,
+            "luts": cells.luts,
+            "carries": cells.carries,
+            "flip_flops": cells.flip_flops,
+            "block_rams": cells.memories,
+        }
+        if not device.nextpnr or router_command(technology) is None:
+            return found | {"routed": None}
+        routed = route(folder, NETLIST, technology, device.nextpnr, clock)
+    return found | {
+        "routed": {
+            "device": device.name,
+            "tool": routed.tool,
+            "seed": routed.seed,
+            "fmax_mhz": round(routed.fmax, 2),
+            "used": dict(routed.cells),
+        }
+    }
+
+
+__all__ = ["measured"]
