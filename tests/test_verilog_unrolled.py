@@ -42,7 +42,7 @@ def expected(layers: Sequence[DenseLayer], x: np.ndarray) -> np.ndarray:
 def run(engine: Unrolled, source: Stream, result: Stream, raw: np.ndarray, stall: int = 0) -> np.ndarray:
     """The raw results of a simulation of raw inputs [samples, lanes]."""
     extra = "\n".join(engine.files.values())
-    cells = [RTL / "tech" / f"{name}.v" for name in engine.library + engine.models]
+    cells = [RTL / "tech" / f"{name}.v" for name in engine.library]
     extra += "".join(cell.read_text() for cell in cells if cell.exists())
     beats = pack(raw, source.width)
     ports = {"in": (source.bits, beats)}, {"out": (result.bits, len(beats))}

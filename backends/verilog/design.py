@@ -7,10 +7,14 @@ pixel by pixel, `lanes` channels a beat, lane l in bits l*width and up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bnnc.ir.location import UNKNOWN, Location
+
+if TYPE_CHECKING:
+    from bnnc.backends.verilog.unrolled.engine import Unrolled
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ class Port:
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """One instance of a library module.
+    """One instance of a library module, or of a module of its own (`unrolled`).
 
     A parameter that is a Memory is given as the name of its file. A fork has several outputs with the same prefix.
     `op` and `loc` are of the layer it belongs to, `layer` is the layer's name in `Folding`, "" where nothing is folded.
@@ -164,6 +168,7 @@ class Engine:
     op: str = ""
     loc: Location = UNKNOWN
     layer: str = ""
+    unrolled: Unrolled | None = None
 
     @property
     def memories(self) -> tuple[Memory, ...]:

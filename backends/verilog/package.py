@@ -48,12 +48,14 @@ class Package:
 def library(design: Design) -> dict[str, str]:
     """The modules that a circuit needs, and those that they need: file name -> text."""
     folder = resources.files("bnnc.backends.verilog") / "rtl"
-    found: dict[str, str] = {}
-    wanted = list(design.modules)
+    made = [engine.unrolled for engine in design.engines if engine.unrolled]
+    found = {name: text for one in made for name, text in one.files.items()}
+    wanted = [*design.modules, *(name for one in made for name in one.library)]
     while wanted:
         name = wanted.pop()
-        file = folder / f"{name}.v"
-        if f"{name}.v" in found or not file.is_file():
+        places = [folder / f"{name}.v", folder / "tech" / f"{name}.v"]
+        file = next((place for place in places if place.is_file()), None)
+        if f"{name}.v" in found or file is None:
             continue
         text = file.read_text(encoding="utf-8")
         found[f"{name}.v"] = text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bnnc.backends.verilog.design import Stream
 from bnnc.backends.verilog.unrolled.layers import DenseLayer
 from bnnc.backends.verilog.unrolled.network import Network, network
-from bnnc.backends.verilog.unrolled.technology import LIBRARY, MODELS, TECHNOLOGIES
+from bnnc.backends.verilog.unrolled.technology import LIBRARY, TECHNOLOGIES
 from bnnc.backends.verilog.unrolled.verilog import core_module, engine_module, group_module
 
 LEVELS = 3
@@ -19,19 +19,18 @@ class Unrolled:
     """An engine that is a module of its own.
 
     module: its name; ports clk, rst, in_*, out_*, no parameters. files: name -> Verilog, one module a file, the engine
-    among them. library: modules of rtl/ and rtl/tech that they are made of, models: simulation models of
-    vendor cells in rtl/tech, not for synthesis. latency: cycles from the transfer of an
+    among them. library: modules of rtl/ and rtl/tech that they are made of. latency: cycles from the transfer of an
     input beat to the first cycle in which its result is valid. tables: lookup tables; registers: flip-flops.
-    network: what it was made from, for the certifier.
+    layers, network: what it was made from, for the certifier.
     """
 
     module: str
     files: Mapping[str, str]
     library: tuple[str, ...]
-    models: tuple[str, ...]
     latency: int
     tables: int
     registers: int
+    layers: tuple[DenseLayer, ...]
     network: Network
 
 
@@ -63,9 +62,9 @@ def unrolled_engine(
         module=name,
         files=files,
         library=("bnnc_fifo", "bnnc_pipeline", *LIBRARY[technology]),
-        models=MODELS[technology],
         latency=net.latency + 2,
         tables=sum(len(part.pipeline.cells) for part in parts),
         registers=sum(len(nets) for part in parts for nets in part.pipeline.registers),
+        layers=tuple(layers),
         network=net,
     )

@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from bnnc.backends.verilog.unrolled.netlist import Table
 
 TECHNOLOGIES = ("generic", "ecp5", "xc7")
-# Modules of rtl/tech that the cells are instances of, and models of the vendor's cells: for simulation alone.
-LIBRARY: dict[str, tuple[str, ...]] = {"generic": ("bnnc_adder", "bnnc_lut4"), "ecp5": (), "xc7": ()}
-MODELS: dict[str, tuple[str, ...]] = {"generic": (), "ecp5": ("LUT4",), "xc7": ("LUT6", "LUT6_2")}
+# Modules of rtl/tech that the cells are instances of; those of vendors are models that only simulators read.
+LIBRARY: dict[str, tuple[str, ...]] = {
+    "generic": ("bnnc_adder", "bnnc_lut4"),
+    "ecp5": ("LUT4",),
+    "xc7": ("LUT6", "LUT6_2"),
+}
 
 
 def instances(cells: Sequence[Table], technology: str, name: Callable[[int, int], str]) -> list[str]:

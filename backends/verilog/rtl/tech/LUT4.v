@@ -1,4 +1,5 @@
-// Model of the lookup table of Lattice ECP5 (ports A, B, C, D, Z) for simulation; synthesis has its own.
+// Model of the lookup table of Lattice ECP5 (ports A, B, C, D, Z) for simulation; synthesis tools have their own.
+`ifndef SYNTHESIS
 module LUT4 #(
     parameter [15:0] INIT = 16'h0000
 ) (
@@ -10,3 +11,4 @@ module LUT4 #(
 );
   assign Z = INIT[{D, C, B, A}];
 endmodule
+`endif

@@ -1,4 +1,5 @@
-// Model of a lookup table of six inputs of AMD's 7 series for simulation; synthesis has its own.
+// Model of a lookup table of six inputs of AMD's 7 series for simulation; synthesis tools have their own.
+`ifndef SYNTHESIS
 module LUT6 #(
     parameter [63:0] INIT = 64'h0000000000000000
 ) (
@@ -12,3 +13,4 @@ module LUT6 #(
 );
   assign O = INIT[{I5, I4, I3, I2, I1, I0}];
 endmodule
+`endif

@@ -1,4 +1,5 @@
-// Model of a lookup table with two outputs of AMD's 7 series for simulation; synthesis has its own.
+// Model of a lookup table with two outputs of AMD's 7 series for simulation; synthesis tools have their own.
+`ifndef SYNTHESIS
 module LUT6_2 #(
     parameter [63:0] INIT = 64'h0000000000000000
 ) (
@@ -14,3 +15,4 @@ module LUT6_2 #(
   assign O5 = INIT[{1'b0, I4, I3, I2, I1, I0}];
   assign O6 = INIT[{I5, I4, I3, I2, I1, I0}];
 endmodule
+`endif
