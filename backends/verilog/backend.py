@@ -14,6 +14,7 @@ from bnnc.backends.verilog.host import Compiled
 from bnnc.backends.verilog.layers import given_folding
 from bnnc.backends.verilog.makefile import makefile_text
 from bnnc.backends.verilog.package import Package, bench_files, circuit_files, golden_files
+from bnnc.backends.verilog.plan_unrolled import Unrolling
 from bnnc.backends.verilog.planner import layers_of, plan
 from bnnc.backends.verilog.report import report, report_text
 from bnnc.ir.module import Module
@@ -33,6 +34,13 @@ class VerilogOptions:
     device: str = field(default="", metadata={"help": "the chip to fit, as fast as it can: ecp5-25f, xc7a35t, …"})
     max_luts: int = field(default=0, metadata={"help": "the LUTs to fit into, as fast as it can"})
     max_brams: int = field(default=0, metadata={"help": "the block memories to fit into, as fast as it can"})
+    unroll: str = field(
+        default="", metadata={"help": "layers as netlists, a sample a cycle: all, or names or numbers of layers"}
+    )
+    technology: Literal["generic", "ecp5", "xc7"] = field(
+        default="generic", metadata={"help": "the cells of unrolled layers: plain Verilog, or those of a family"}
+    )
+    levels: int = field(default=3, metadata={"help": "lookup tables between two registers of unrolled layers"})
     simulator: Literal["auto", "verilator", "iverilog"] = field(
         default="auto", metadata={"help": "what runs the circuit for `run` and `check`"}
     )
@@ -81,14 +89,15 @@ class Backend:
 def packaged(module: Module, options: VerilogOptions) -> Package:
     """The planned circuit of a «bit» module."""
     boundary = boundary_of(module)
-    layers = layers_of(boundary)
+    unrolling = Unrolling(options.unroll, options.technology, max(1, options.levels))
+    layers = layers_of(boundary, unrolling)
     folding = given_folding(layers, options.pe, options.simd)
     goals = Goals(options.fps, options.clock, options.max_luts, options.max_brams, options.device)
     if goals.any and not (options.pe or options.simd):
         technology = technology_of(goals, "")
-        rest = [engine for engine in plan(boundary, folding).design.engines if not engine.layer]
+        rest = [engine for engine in plan(boundary, folding, unrolling).design.engines if not engine.layer]
         folding = chosen(layers, goals, technology, total(rest, technology))
-    return Package(boundary, plan(boundary, folding))
+    return Package(boundary, plan(boundary, folding, unrolling))
 
 
 def _cycles(package: Package) -> int:

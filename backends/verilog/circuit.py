@@ -149,6 +149,22 @@ class Circuit:
         made = self.through(op, "fifo", "bnnc_fifo", parameters, value, stream, Pace((Block(1, 1),), ahead=(depth,)))
         return dataclasses.replace(value, stream=made)
 
+    def constant(self, op: Op, values: np.ndarray, kind: TensorType, lanes: int) -> Value:
+        """The same tensor for every sample ([1, *shape]), pixel by pixel."""
+        name = self.fresh(op, "constant")
+        stream = stream_of(name, kind, 1)
+        stream = dataclasses.replace(stream, lanes=math.gcd(lanes, stream.channels))
+        order = canonical_order(kind.shape)
+        raw = (values.reshape(-1).astype(np.int64)[order] - stream.offset) // stream.multiplier
+        words = repeating(raw.reshape(stream.beats, stream.lanes), stream.beats)
+        parameters: Parameters = [
+            ("WIDTH", stream.bits),
+            ("BEATS", len(words)),
+            ("TABLE", memory(f"{name}_table", (words, stream.width))),
+        ]
+        self.add(name, "bnnc_constant", op, parameters, [], [stream], Pace(()))
+        return Value(stream, order, kind)
+
     def forked(self, value: Value, copies: int, op: Op) -> list[Value]:
         """The same value for several readers, each behind a buffer (of one beat, until depths are known)."""
         if copies == 1:

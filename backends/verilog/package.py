@@ -74,9 +74,9 @@ def circuit_files(package: Package) -> dict[str, str]:
 
 
 def patience(design: Design) -> int:
-    """Cycles in which something must move: generously more than a sample takes."""
+    """Cycles in which something must move: as many as a sample takes where no two engines work at once."""
     beats = sum(port.stream.beats * engine.pace.interval for engine in design.engines for port in engine.outputs)
-    return 1000 + 16 * beats
+    return 1000 + beats
 
 
 def bench_files(package: Package) -> dict[str, str]:

@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 
 from bnnc.backends.verilog.circuit import FILL, Circuit, Value, canonical_order
+from bnnc.backends.verilog.design import Listed, Pace
 from bnnc.backends.verilog.plan_numbers import as_numbers
 from bnnc.ir import move
-from bnnc.ir.types import Bit, Fix
+from bnnc.ir.op import Op
+from bnnc.ir.types import Bit, Fix, TensorType
 from bnnc.reference.move import MEANINGS
 
 Move = move.Reshape | move.Transpose | move.Slice | move.Gather | move.Expand | move.Pad
@@ -18,11 +20,16 @@ Move = move.Reshape | move.Transpose | move.Slice | move.Gather | move.Expand | 
 def moved(circuit: Circuit, op: Move, value: Value) -> Value:
     """A move: for every element of the result, which element of the operand it is (or FILL)."""
     fill = 0
+    if isinstance(op, move.Expand):
+        return broadcast(circuit, op, value, op.type.shape)
     if isinstance(op, move.Pad) and op.mode == "constant":
         fill, value = _fill(circuit, op, value)
-    source = _source(op, value)
+    return _taken(circuit, op, value, _source(op, value), op.type, fill)
+
+
+def _taken(circuit: Circuit, op: Op, value: Value, source: np.ndarray, kind: TensorType, fill: int = 0) -> Value:
+    """A tensor whose element i is element source[i] of the value."""
     size = value.type.size
-    kind = op.type
     if source.size == size and not (source == FILL).any() and np.unique(source).size == size:
         target = np.empty(size, np.int64)
         target[source] = np.arange(size)
@@ -52,4 +59,35 @@ def _fill(circuit: Circuit, op: move.Pad, value: Value) -> tuple[int, Value]:
     return (number - value.stream.offset) // value.stream.multiplier, value
 
 
-__all__ = ["moved"]
+def broadcast(circuit: Circuit, op: Op, value: Value, shape: tuple[int, ...]) -> Value:
+    """The value repeated to a shape, as numpy broadcasts."""
+    given = (1,) * (len(shape) - len(value.type.shape)) + value.type.shape
+    kind = TensorType(value.type.dtype, shape)
+    if given == shape:
+        return dataclasses.replace(value, type=kind)
+    value = dataclasses.replace(value, type=TensorType(value.type.dtype, given))
+    pixels = kind.size // shape[0]
+    if given[0] == shape[0] and value.type.size == shape[0]:  # a vector for every pixel
+        value = circuit.pixel_major(value, op)
+        return _repeated(circuit, op, value, value.stream.chunks, pixels, kind)
+    if given[0] == 1 and value.type.size == pixels:  # a number for all channels
+        value = circuit.width(circuit.pixel_major(value, op), 1, op)
+        return _repeated(circuit, op, value, 1, shape[0], kind)
+    index = np.arange(value.type.size).reshape(given)
+    return _taken(circuit, op, value, np.ascontiguousarray(np.broadcast_to(index, shape)).reshape(-1), kind)
+
+
+def _repeated(circuit: Circuit, op: Op, value: Value, beats: int, times: int, kind: TensorType) -> Value:
+    """Each group of beats, `times` over: pixel by pixel."""
+    stream = value.stream
+    name = circuit.fresh(op, "repeat")
+    group, place = np.divmod(np.arange(stream.beats * times), beats * times)
+    needs = Listed(group * beats + np.minimum(place + 1, beats))
+    channels = kind.shape[0]
+    out = dataclasses.replace(stream, name=name, pixels=kind.size // channels, channels=channels)
+    parameters = [("WIDTH", stream.bits), ("BEATS", beats), ("TIMES", times)]
+    circuit.add(name, "bnnc_repeat", op, parameters, [("in", stream)], [out], Pace((needs,), latency=2))
+    return Value(out, canonical_order(kind.shape), kind)
+
+
+__all__ = ["broadcast", "moved"]

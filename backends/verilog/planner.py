@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from bnnc.backends.verilog import plan_fixed
 from bnnc.backends.verilog.boundary import Boundary
 from bnnc.backends.verilog.circuit import Circuit, Value, canonical_order, stream_of
 from bnnc.backends.verilog.classes import Ranking, classes, ranking_of
@@ -18,21 +21,32 @@ from bnnc.backends.verilog.plan_layers import sums
 from bnnc.backends.verilog.plan_moves import moved
 from bnnc.backends.verilog.plan_pools import pool
 from bnnc.backends.verilog.plan_steps import step
+from bnnc.backends.verilog.plan_unrolled import Chain, Unrolling, chains, chosen_ops, unrolled
 from bnnc.diagnostics import error
-from bnnc.ir import bit, move
+from bnnc.ir import bit, fixed, move
 from bnnc.ir.module import Input
 from bnnc.ir.op import Op
+from bnnc.reference.run import evaluate
 
 MOST_WIRES = 512
 """Wires of an input, unless one element has more."""
+FOLDED = Unrolling()
 Handler = Callable[[Circuit, Any, Value], Value]
 ONE: dict[type[Op], Handler] = {
     bit.Step: step,
     bit.Pool: pool,
+    fixed.Map: plan_fixed.lines,
+    fixed.Table: plan_fixed.table,
+    fixed.Pool: plan_fixed.pool,
     **dict.fromkeys((move.Reshape, move.Transpose, move.Slice, move.Gather, move.Expand, move.Pad), moved),
 }
 """Ops of one operand."""
-MANY: dict[type[Op], Callable[[Circuit, Any, Sequence[Value]], Value]] = {bit.Add: add, move.Concat: concat}
+MANY: dict[type[Op], Callable[[Circuit, Any, Sequence[Value]], Value]] = {
+    bit.Add: add,
+    move.Concat: concat,
+    fixed.Add: plan_fixed.add,
+    fixed.Mul: plan_fixed.mul,
+}
 """Ops of any number of operands."""
 
 
@@ -45,10 +59,12 @@ def labels_of(boundary: Boundary) -> dict[Op, str]:
     }
 
 
-def layers_of(boundary: Boundary) -> tuple[Layer, ...]:
-    """The layers that can be folded, in order."""
+def layers_of(boundary: Boundary, unrolling: Unrolling = FOLDED) -> tuple[Layer, ...]:
+    """The layers that are folded, in order. Raises BnncError B0621 for unrolled layers that are none."""
     labels = labels_of(boundary)
-    return tuple(layer_of(op, labels[op]) for op in boundary.ops if folded(op))  # type: ignore[arg-type]
+    unfolded = chosen_ops(unrolling, boundary.ops, labels)
+    ops = [op for op in boundary.ops if folded(op) and op not in unfolded]
+    return tuple(layer_of(op, labels[op]) for op in ops)  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +81,7 @@ class Plan:
     unclassed: str
 
 
-def plan(boundary: Boundary, folding: Folding) -> Plan:
+def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) -> Plan:
     """The circuit of a network. Raises BnncError B0622 for what no engine does."""
     labels = labels_of(boundary)
     names = Names()
@@ -74,18 +90,38 @@ def plan(boundary: Boundary, folding: Folding) -> Plan:
     ranking = ranking_of(boundary)
     if isinstance(ranking, Ranking):
         reads[ranking.cut] += 1
+    unfolded = chains(chosen_ops(unrolling, boundary.ops, labels), boundary.ops, reads)
+    inside = {op: chain for chain in unfolded for op in chain.ops}
     values: dict[Op, list[Value]] = {}
     entries = []
     for op in boundary.entries:
-        stream = _entry_stream(boundary, op, labels, folding)
+        stream = _entry_stream(boundary, op, labels, folding, inside)
         stream = dataclasses.replace(stream, name=names.fresh(f"{labels[op]}_in"))
         value = Value(stream, canonical_order(op.type.shape), op.type)
         entries.append(value)
         circuit.entries.add(stream.name)
         values[op] = circuit.forked(value, reads[op], op)
+    constants: dict[Op, np.ndarray] = {}
     for op in boundary.ops:
-        value = _planned(circuit, op, [values[x].pop(0) for x in op.operands], folding)
+        if all(x in constants for x in op.operands):
+            constants[op] = evaluate(op, [constants[x] for x in op.operands])
+            continue
+        if op in inside:
+            if op is inside[op].last:
+                value = unrolled(circuit, inside[op], values[inside[op].first.x].pop(0), unrolling)
+                values[op] = circuit.forked(value, reads[op], op)
+            continue
+        operands = [values[x].pop(0) if x in values else None for x in op.operands]
+        lanes = next(value.stream.lanes for value in operands if value is not None)
+        given = [
+            value or circuit.constant(op, constants[x], x.type, lanes)
+            for value, x in zip(operands, op.operands, strict=True)
+        ]
+        value = _planned(circuit, op, given, folding)
         values[op] = circuit.forked(value, reads[op], op)
+    for op in boundary.cuts:
+        if op in constants:
+            raise error("B0622", f"`{op.opcode}` is the same for every input", places=(op.loc,))
     cuts = tuple(values[op].pop(0) for op in boundary.cuts)
     found = classes(circuit, ranking, values[ranking.cut].pop(0)) if isinstance(ranking, Ranking) else None
     engines = sized(tuple(circuit.engines))
@@ -103,6 +139,8 @@ def plan(boundary: Boundary, folding: Folding) -> Plan:
 
 
 def _planned(circuit: Circuit, op: Op, operands: list[Value], folding: Folding) -> Value:
+    if isinstance(op, fixed.Conv | fixed.Dense):
+        return plan_fixed.layer(circuit, op, operands[0], folding)
     if folded(op):
         layer: FoldedOp = op  # type: ignore[assignment]
         return sums(circuit, layer, operands[0], folding)
@@ -113,10 +151,21 @@ def _planned(circuit: Circuit, op: Op, operands: list[Value], folding: Folding) 
     raise error("B0622", f"the verilog target has no engine for `{op.opcode}`", places=(op.loc,))
 
 
-def _entry_stream(boundary: Boundary, entry: Op, labels: dict[Op, str], folding: Folding) -> Stream:
-    """How an input crosses: as few wires as its first layer needs to be fed in time, at most MOST_WIRES."""
+def _entry_stream(
+    boundary: Boundary, entry: Op, labels: dict[Op, str], folding: Folding, inside: dict[Op, Chain]
+) -> Stream:
+    """How an input crosses: as few wires as its first layer needs to be fed in time, at most MOST_WIRES.
+
+    Unrolled dense layers take a whole sample at a time.
+    """
     stream = stream_of("", entry.type, 1)
-    layers = {op: layer_of(op, labels[op]) for op in boundary.ops if folded(op)}  # type: ignore[arg-type]
+    if any(entry in op.operands and isinstance(op, bit.Dense) for op in inside):
+        return dataclasses.replace(stream, pixels=1, channels=stream.elements, lanes=stream.elements)
+    layers = {
+        op: layer_of(op, labels[op])  # type: ignore[arg-type]
+        for op in boundary.ops
+        if folded(op) and op not in inside
+    }
     slowest = max((layer.cycles(folding.of(layer)) for layer in layers.values()), default=1)
     first = _first_layer(boundary, entry)
     simd = folding.of(layers[first]).simd if first in layers else stream.channels
