@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from bnnc import api
+from bnnc.backends.c import training as training_c
 from bnnc.backends.c.host import STRICT, shared_object
 from bnnc.backends.c.training_engine import DeviceEngine
 from bnnc.data.dataset import Dataset
@@ -179,6 +180,23 @@ def test_the_self_test_passes_and_nothing_is_warned_of(net: str, machine: str, t
     program = c_code.build(only_training(files), tmp_path, *flags)
     count = 24 if net == "cell" else 48
     assert c_code.run(program) == (0, f"net_train: ok, {count} golden samples\n")
+
+
+@needs_gcc
+@pytest.mark.parametrize("hidden", [8, 16])
+def test_a_device_can_begin_anew(hidden: int, tmp_path: Path) -> None:
+    """It draws the first weights of the desktop itself, and needs no tables for them."""
+    plan = image_plan((1, 6, 6), (Threshold(60),), 33, 9, hidden=hidden)
+    network = trained(plan, training.images(60))
+    files = emitted(tmp_path, network, begin="seed")
+    assert c_code.run(c_code.build(only_training(files), tmp_path, "-O1"))[0] == 0
+    device = Device(files, tmp_path)
+    device.call("init")
+    found = record.loads(network, "net.bnnm")
+    of = training_c.trainer_of_record(found, "net_train", GENERIC, False, False)
+    assert device.call("checksum") & 0xFFFFFFFF == of.checksum(found.step.state) != of.checksum(found.state)
+    sizes = {name: len(emitted(tmp_path, network, begin=name)["net_train.c"]) for name in ("trained", "seed")}
+    assert sizes["seed"] < sizes["trained"]
 
 
 @needs_gcc

@@ -50,6 +50,10 @@ class COptions:
     single_header: bool = field(default=False, metadata={"help": "put everything into one header"})
     train: bool = field(default=False, metadata={"help": "add training on the device, of a .bnnm of `bnnc train`"})
     source: str = field(default="", metadata={"help": "the .bnnm whose training `train` takes; default: the model"})
+    begin: Literal["trained", "seed"] = field(
+        default="trained",
+        metadata={"help": "where `train` begins: with the trained weights, or anew: drawn from the seed"},
+    )
 
 
 class Backend:
@@ -70,7 +74,8 @@ class Backend:
         facts = _facts(net)
         if options.train:
             hwc = options.input_layout == "hwc"
-            more = training_files(options.source, f"{net.prefix}_train", net.machine, channels_last=hwc)
+            anew = options.begin == "seed"
+            more = training_files(options.source, f"{net.prefix}_train", net.machine, channels_last=hwc, anew=anew)
             files |= more.files
             facts |= {name: facts[name] + value for name, value in more.facts.items()}
         _refuse_mixtures(options)

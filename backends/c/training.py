@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,9 +14,10 @@ from bnnc.backends.c.files import preamble
 from bnnc.backends.c.interface import Interface, Parameter, interface_of, signature_of
 from bnnc.backends.c.names import comment_text
 from bnnc.backends.c.printer import Printed, print_program, print_programs
-from bnnc.backends.c.training_text import PACKING, SUPPORT
+from bnnc.backends.c.training_text import DRAWING, PACKING, SUPPORT
 from bnnc.diagnostics import BnncError, error
 from bnnc.ir.module import Output
+from bnnc.ir.training import INIT, stream
 from bnnc.loops.ir import Fma, expressions_of, nodes_of, statements_of
 from bnnc.loops.lower.network import lower
 from bnnc.loops.lower.training.device import DeviceProgram, lower_device
@@ -27,6 +28,8 @@ from bnnc.passes import pipelines
 from bnnc.train.encoding import Encoding
 from bnnc.train.engine import Step
 from bnnc.train.record import Record
+from bnnc.train.rules import largest_hidden
+from bnnc.train.state import initial_shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,10 @@ class Encoder:
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """A training step on its way into C; `state` is where it begins. Names begin with `prefix`."""
+    """A training step on its way into C; `state` is where it begins. Names begin with `prefix`.
+
+    drawn: the key of the random numbers, and the shift, of every matrix whose first hidden weights are drawn there.
+    """
 
     prefix: str
     machine: Machine
@@ -62,6 +68,7 @@ class Trainer:
     printed: Printed
     bodies: Mapping[str, list[str]]
     encoder: Encoder | None
+    drawn: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def upper(self) -> str:
@@ -124,7 +131,8 @@ class Trainer:
         tables = sum(buffer.bytes for _, buffer in self.printed.table_names)
         if self.encoder:
             tables += sum(buffer.bytes for _, buffer in self.encoder.printed.table_names)
-        return tables + 4 * (sum(hidden.layout.length for _, hidden, _ in self.matrices) + self.numbers[1])
+        stored = sum(hidden.layout.length for name, hidden, _ in self.matrices if name not in self.drawn)
+        return tables + 4 * (stored + self.numbers[1])
 
     @property
     def stack_bytes(self) -> int:
@@ -157,9 +165,17 @@ def last_mask(width: int) -> int:
     return (1 << width % 32) - 1 if width % 32 else 0xFFFFFFFF
 
 
-def trainer_of_record(record: Record, prefix: str, machine: Machine, channels_last: bool) -> Trainer:
-    """The trainer for what a `.bnnm` holds. Raises BnncError B0538 for what cannot be trained on that machine."""
-    return trainer(record.step, record.state, record.encoding, prefix, machine, channels_last)
+def trainer_of_record(record: Record, prefix: str, machine: Machine, channels_last: bool, anew: bool) -> Trainer:
+    """The trainer for what a `.bnnm` holds; `anew`: it begins where the desktop's training began.
+
+    Raises BnncError B0538 for what cannot be trained on that machine.
+    """
+    if not anew:
+        return trainer(record.step, record.state, record.encoding, prefix, machine, channels_last)
+    made = trainer(record.step, record.step.state, record.encoding, prefix, machine, channels_last)
+    shift = initial_shift(largest_hidden(record.plan))
+    keys = {m.name: (stream(record.seed, INIT, m.index, 0), shift) for m in record.design.matrices}
+    return replace(made, drawn=keys)
 
 
 def trainer(
@@ -260,7 +276,8 @@ def header_text(of: Trainer) -> str:
         "/* Of the last complete epoch: wrong answers (before each batch's change), samples, weights that flipped. */",
         *(f"#define {upper}_LAST_{n}(state) ((state)[{last + i}])" for i, n in enumerate(("WRONG", "TOTAL", "FLIPS"))),
         "",
-        "/* Begins where the desktop's training ended: its hidden weights are tables in flash. */",
+        "/* Begins where the desktop's training "
+        + ("began: hidden weights are drawn from its seed. */" if of.drawn else "ended: hidden weights are tables. */"),
         f"void {p}_init(uint32_t state[]);",
         "",
     ]
@@ -322,7 +339,7 @@ def source_text(of: Trainer, begins: bool = True) -> str:
         parts += [PACKING.lstrip(), of.encoder.printed.tables, of.encoder.printed.functions]
     parts += [of.printed.tables, of.printed.functions, _functions(of)]
     if begins:
-        parts += [_first_state(of), _init(of)]
+        parts += [DRAWING.lstrip() if of.drawn else "", _first_state(of), _init(of)]
     return "\n".join(parts)
 
 
@@ -350,6 +367,8 @@ def _first_state(of: Trainer) -> str:
     memory = of.memory(of.state)
     tables = []
     for name, hidden, _ in of.matrices:
+        if name in of.drawn:
+            continue
         at = hidden.buffer.offset // 4
         layout = hidden.layout
         about = f"hidden weights of {name}: [neuron][32 inputs][plane]"
@@ -366,10 +385,13 @@ def _init(of: Trainer) -> str:
     for name, hidden, weights in of.matrices:
         at, to, layout = hidden.buffer.offset // 4, weights.buffer.offset // 4, hidden.layout
         sizes = f"{layout.rows}u, {layout.words}u, {layout.planes}u, UINT32_C(0x{last_mask(layout.width):x})"
-        lines += [
-            f"    copy_words(state + {at}, {p}_hidden_{name}, {layout.length}u);",
-            f"    copy_signs(state + {to}, state + {at}, {sizes});",
-        ]
+        if name in of.drawn:
+            key, shift = of.drawn[name]
+            drawn = f"UINT64_C(0x{key:016x}), {layout.rows}u, {layout.width}u, {layout.planes}u, {shift}u"
+            lines.append(f"    draw_hidden(state + {at}, {drawn});")
+        else:
+            lines.append(f"    copy_words(state + {at}, {p}_hidden_{name}, {layout.length}u);")
+        lines.append(f"    copy_signs(state + {to}, state + {at}, {sizes});")
     return "\n".join([*lines, f"    copy_words(state + {number}, {p}_numbers, {count}u);", "}", ""])
 
 

@@ -13,9 +13,9 @@ from bnnc.protocols import Artifact
 from bnnc.train import record
 
 
-def training_files(source: str, prefix: str, machine: Machine, *, channels_last: bool) -> Artifact:
+def training_files(source: str, prefix: str, machine: Machine, *, channels_last: bool, anew: bool) -> Artifact:
     """NAME_train.h, .c, _selftest.c and .json for the training in the `.bnnm` at `source`; its facts are what that
-    needs besides the network.
+    needs besides the network. `anew`: it begins where the desktop's training began.
 
     Raises BnncError B0538 where there is no such training, or none for that machine; B0539 for a damaged one.
     """
@@ -30,7 +30,7 @@ def training_files(source: str, prefix: str, machine: Machine, *, channels_last:
         data = path.read_bytes()
     except OSError as fault:
         raise error("B0407", f"cannot read `{path}`: {fault.strerror or fault}") from None
-    of = trainer_of_record(record.loads(data, path.name), prefix, machine, channels_last)
+    of = trainer_of_record(record.loads(data, path.name), prefix, machine, channels_last, anew)
     assert of.encoder is not None
     texts = {
         f"{prefix}.h": header_text(of),

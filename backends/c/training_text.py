@@ -1,4 +1,4 @@
-"""What every NAME_train.c brings along: copies, packing, and the CRC-32 of Ethernet and zip."""
+"""What a NAME_train.c brings along: copies, packing, first weights, and the CRC-32 of Ethernet and zip."""
 
 SUPPORT = """
 static void copy_words(uint32_t to[], const uint32_t from[], uint32_t count) {
@@ -114,6 +114,40 @@ static void pack_bits(uint32_t bits[], const uint8_t values[], uint32_t steps, u
             ++number;
             if (i < width) {
                 ++values;
+            }
+        }
+    }
+}
+"""
+
+DRAWING = """
+/* The first hidden weights, 2 c + 1: c is the sum of four random bytes, centred and made smaller. */
+static void draw_hidden(uint32_t to[], uint64_t key, uint32_t rows, uint32_t width, uint32_t planes, uint32_t shift) {
+    const uint32_t centre = (UINT32_C(1) << (planes - 1u)) - (128u >> shift);
+    uint32_t row;
+    uint32_t column;
+    uint32_t plane;
+    for (row = 0; row < rows; ++row) {
+        for (column = 0; column < width; ++column) {
+            uint64_t z;
+            uint32_t word;
+            uint32_t c;
+            if ((column & 31u) == 0u) {
+                for (plane = 0; plane < planes; ++plane) {
+                    to[plane] = 0u;
+                }
+            }
+            key += UINT64_C(0x9e3779b97f4a7c15);
+            z = (key ^ (key >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+            z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+            word = (uint32_t)((z ^ (z >> 31)) & UINT64_C(0xffffffff));
+            c = (word & 255u) + ((word >> 8) & 255u) + ((word >> 16) & 255u) + (word >> 24);
+            c = (((c + 2u) >> 2) >> shift) + centre;
+            for (plane = 0; plane < planes; ++plane) {
+                to[plane] |= ((c >> plane) & 1u) << (column & 31u);
+            }
+            if ((column & 31u) == 31u || column + 1u == width) {
+                to += planes;
             }
         }
     }

@@ -112,7 +112,12 @@ def initial_hidden(matrix: Matrix, seed: int, bound: int) -> np.ndarray:
     drawn = draws(seed, INIT, matrix.index, 0, np.arange(matrix.rows * matrix.columns))
     total = sum((drawn >> np.uint64(8 * byte)) & np.uint64(255) for byte in range(4))
     small = (np.asarray(total).astype(np.int64) - 510) >> 2
+    return np.asarray(2 * (small >> initial_shift(bound)) + 1, np.int16).reshape(matrix.rows, matrix.columns)
+
+
+def initial_shift(bound: int) -> int:
+    """How often the spread of the first hidden weights is halved."""
     shift = 0
     while (256 >> shift) - 1 > max(1, bound // 2):
         shift += 1
-    return np.asarray(2 * (small >> shift) + 1, np.int16).reshape(matrix.rows, matrix.columns)
+    return shift
