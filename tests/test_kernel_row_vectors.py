@@ -9,22 +9,21 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import boards, microcontrollers
 from bnnc.backends.c import Backend
+from bnnc.backends.c.boards import Emulated, missing
 from bnnc.ir import bit
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.types import Bit
 from bnnc.loops.ir import I32, Gather, Vector, expressions_of, nodes_of, statements_of
 from bnnc.loops.lower.network import lower
 from bnnc.loops.machine import CONTROLLERS
+from bnnc.reference.run import run
 from tests import c_code
-from tests.shared import needs_shared
+from tests.cycle_counts import compiler, hold
 from tests.test_kernel_rows import agree, steps
 
 M55 = next(m for m in CONTROLLERS if m.name == "cortex-m55")
-needs_boards = pytest.mark.skipif(
-    bool(set(boards.missing()) - {"mcu-harness"}), reason="needs gcc-arm-none-eabi and qemu-system-arm"
-)
+needs_m55 = pytest.mark.skipif(bool(missing("cortex-m55")), reason="needs gcc-arm-none-eabi and qemu-system-arm")
 
 
 def network(
@@ -112,18 +111,30 @@ def test_c_without_vectors_gives_the_same_bits(
     assert code == 0, said
 
 
-@needs_boards
-@needs_shared
-@pytest.mark.parametrize("workload", ["dense 256->256", "conv 3x3 8x8x64->64"])
-def test_on_a_cortex_m55(workload: str) -> None:
-    """Right, and within what the issue of microcontrollers asks for."""
-    found, count = microcontrollers.measure(workload, "cortex-m55")
-    assert found.ok, found.said
-    assert count <= {"dense 256->256": 4_400, "conv 3x3 8x8x64->64": 160_000}[workload]
+@needs_m55
+@pytest.mark.parametrize("shape", [((256, 256), (1, 1), (1, 1)), ((64, 64), (8, 8), (3, 3))], ids=["dense", "conv"])
+def test_instructions_on_a_cortex_m55(
+    shape: tuple[tuple[int, int], tuple[int, int], tuple[int, int]], request: pytest.FixtureRequest
+) -> None:
+    """Dense 256 to 256, and 3x3 on 8x8x64 to 64: 4.4 k and 160 k at most, and no more than there were."""
+    pads = (1, 1, 1, 1) if shape[2] == (3, 3) else (0, 0, 0, 0)
+    count = counted(network(*shape, pads=pads), request)
+    assert count <= (160_000 if shape[2] == (3, 3) else 4_400)
 
 
-@needs_boards
-@needs_shared
-def test_odd_sizes_on_a_cortex_m55() -> None:
-    found = boards.run(network((33, 164), (3, 4), (3, 2), pads=(1, 0, 1, 1), pad_value=1), "cortex-m55")
-    assert found.ok, found.said
+@needs_m55
+@pytest.mark.parametrize("pad_value", [-1, 0, 1])
+def test_odd_sizes_on_a_cortex_m55(pad_value: int) -> None:
+    counted(network((33, 164), (3, 4), (3, 2), pads=(1, 0, 1, 1), pad_value=pad_value))
+
+
+def counted(module: Module, request: pytest.FixtureRequest | None = None) -> int:
+    """Instructions of the layer on an emulated board, which finds the reference's bits."""
+    values = np.random.default_rng(5).choice([-1, 1], (2, *module.inputs[0].type.shape)).astype(np.int8)
+    files = Backend().emit(module, Backend.Options(machine="cortex-m55", name="net")).files
+    counts, outputs = Emulated(files, "cortex-m55").count([values])
+    assert np.array_equal(outputs[0].ravel(), run(module, {"x": values})["y"].ravel())
+    layer = sum(c.count for c in counts.layers if "conv" in c.function or "dense" in c.function) // counts.samples
+    if request is not None:
+        hold(request.node.name, layer, compiler("arm-none-eabi-gcc"), request)
+    return layer

@@ -12,12 +12,10 @@ any memory, and gives whole sums.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from bnnc.ir.location import UNKNOWN, Location
-from bnnc.loops.builder import Builder, at
+from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
     I8,
     I16,
@@ -30,30 +28,20 @@ from bnnc.loops.ir import (
     Function,
     Scalar,
     Variable,
-    compare,
     constant,
     constant_buffer,
     load,
     popcount,
 )
 from bnnc.loops.kernels.adders import full_adder
-from bnnc.loops.kernels.tiling import Borders, Window, border_class, borders_of, input_origin, no_borders
+from bnnc.loops.kernels.outputs import SPARE, BitSteps, Counter, Outputs, PackedOutputs, SumOutputs
+from bnnc.loops.kernels.tiling import Borders, Window, borders_of, input_origin, no_borders
 from bnnc.loops.layout import WORD, Elements, Packed
 from bnnc.loops.machine import Machine
 
 ROUND = 8
 """Units that are added in one go: three planes take all but one carry."""
-SPARE = 4
-"""Units that hold a word of outputs."""
 ONES = constant_buffer("ones", np.array([number.bit_count() for number in range(256)], np.uint8), "ones of a byte", 1)
-
-
-@dataclass(frozen=True)
-class BitSteps:
-    """One threshold an output, and the two values around it: thresholds int [O or 1, 1], values int [O or 1, 2]."""
-
-    thresholds: np.ndarray
-    values: np.ndarray
 
 
 def unit_of(machine: Machine) -> Scalar:
@@ -108,13 +96,18 @@ def carry_conv(
         correction = (pad_value - halo_value) * borders.sums(weights.astype(np.int64).sum(1))
     base = int(np.prod(weights.shape[1:])) + correction
     kernel = _Carries(b, name, image, weights, window, target, borders, unit_of(machine), loc)
-    ending: _Bits | _Whole
+    ending: Outputs
     if steps is None:
         assert isinstance(target, Elements)
-        ending = _Whole(kernel, target, base)
+        ending = SumOutputs(kernel, target, -2, base)
     else:
         assert isinstance(target, Packed)
-        ending = _Bits(kernel, target, base, steps)
+        # base - 2 m >= t where m < limit.
+        bits = int(np.prod(weights.shape[1:]))
+        limits = np.clip((base - steps.limits(outputs)) // 2 + 1, 0, bits + 1)
+        limits[:, steps.constant(outputs)] = 0
+        kind = np.uint8 if bits < 255 else np.uint16
+        ending = PackedOutputs(kernel, target, "ult", limits.astype(kind), steps.turned(outputs))
     kernel.write(ending)
     return b.function()
 
@@ -140,7 +133,7 @@ class _Carries:
         self.each = -(-image.channels // unit.bits)  # units of a tap
         self.units = window.kernel[0] * window.kernel[1] * self.each
         self.x = b.parameter("x", I32, image.length)
-        self.bits = b.parameter("scratch", unit, self.units + SPARE, access="both")
+        self.scratch = b.parameter("scratch", unit, self.units + SPARE, access="both")
         self.y = b.parameter("y", target.element, target.length, access="write")
         taps = (weights > 0).transpose(0, 2, 3, 1).astype(np.uint8)
         taps = np.pad(taps, ((0, 0), (0, 0), (0, 0), (0, self.each * unit.bits - image.channels)))
@@ -152,13 +145,22 @@ class _Carries:
         packed = np.packbits(flat, axis=1, bitorder="little").view(kind)
         self.weights = constant_buffer(f"{name}_weights", packed, "[output][tap][channel] weight bits", 4)
 
-    def write(self, ending: _Bits | _Whole) -> None:
+    def write(self, ending: Outputs) -> None:
         """The loops over pixels."""
         b = self.b
         height, width = self.window.output(self.image.height, self.image.width)
         with b.loop(height, "oy") as y, b.loop(width, "ox") as x:
             self._window(y, x)
             ending.pixel(y, x)
+
+    @property
+    def arguments(self) -> list[Buffer | Expression]:
+        """What a counter is called with."""
+        return [self.scratch]
+
+    def counter(self, comment: str) -> Counter:
+        """A function that counts in how many bits a window and an output's weights differ."""
+        return _Differences(self, comment)
 
     def _window(self, y: Expression, x: Expression) -> None:
         """Brings the bits of a window together."""
@@ -180,7 +182,7 @@ class _Carries:
         """The first units of a word of the image."""
         b = self.b
         for n, part in enumerate(parts_of(b.let(load(self.x, source), "word"), self.unit)[:count]):
-            b.store(self.bits, place + n, part)
+            b.store(self.scratch, place + n, part)
 
 
 def parts_of(word: Expression, unit: Scalar) -> list[Expression]:
@@ -193,7 +195,7 @@ def parts_of(word: Expression, unit: Scalar) -> list[Expression]:
     return [Convert("trunc", place, unit) for place in places]
 
 
-class _Counter:
+class _Differences:
     """Writes into a function of its own, which has the processor's registers to itself, how bits are counted."""
 
     def __init__(self, kernel: _Carries, comment: str) -> None:
@@ -201,7 +203,7 @@ class _Counter:
         self.b = b = Builder(f"{kernel.name}_outputs", comment, kernel.loc)
         self.bits = b.parameter("bits", kernel.unit, kernel.units)
 
-    def mismatches(self, output: Expression) -> Expression:
+    def value(self, output: Expression) -> Expression:
         """The i16 number of bits in which the window differs from an output's weights."""
         b, per_row = self.b, self.weights.element.bits // self.unit.bits
         start = b.let(output * self.words, "start")
@@ -254,126 +256,6 @@ class _Counter:
             return Convert("trunc", popcount(unit), of)
         count = load(ONES, Convert("zext", unit, I64))
         return count if of == I8 else Convert("zext", count, of)
-
-
-class _Bits:
-    """Compares each count with a limit, and packs the answers."""
-
-    def __init__(self, kernel: _Carries, target: Packed, base: np.ndarray, steps: BitSteps) -> None:
-        """base int64 [class][O]: the sums where nothing differs."""
-        self.kernel, self.target = kernel, target
-        outputs, lanes = kernel.outputs, kernel.unit.bits
-        values = np.broadcast_to(steps.values, (outputs, 2))
-        # base - 2 m >= t where m < limit.
-        limits = (base - np.broadcast_to(steps.thresholds[:, 0], outputs).astype(np.int64)) // 2 + 1
-        bits = int(np.prod(kernel.window.kernel)) * kernel.image.channels
-        limits = np.clip(limits, 0, bits + 1)
-        # Steps that never change have a limit that nothing reaches.
-        limits[:, values[:, 0] == values[:, 1]] = 0
-        table = limits.astype(np.uint8 if bits < 255 else np.uint16)
-        self.limits = constant_buffer(f"{kernel.name}_threshold", table, "[border class][output]", 2)
-        flips = np.pad(values[:, 0] > 0, (0, -outputs % WORD))
-        self.flips = None
-        if flips.any():
-            words = np.packbits(flips, bitorder="little").view("<u4")
-            self.flips = constant_buffer(f"{kernel.name}_flip", words, "outputs whose bit is turned round", 4)
-        self.part = outputs % lanes
-        self.unit_function = self._function(lanes)
-
-    def _function(self, lanes: int) -> Function:
-        """As many outputs as a unit has bits; the last call may have fewer, which then are the unit's high bits."""
-        most = min(lanes, self.kernel.outputs)
-        counter = _Counter(self.kernel, f"counts and compares for {most} outputs of one pixel")
-        b = counter.b
-        y = b.parameter("y", counter.unit, 1, access="write")
-        first, limits = b.scalar("first", I64), b.scalar("limits", I64)
-        count = b.scalar("count", I64) if self.part and self.kernel.outputs > lanes else constant(most, I64)
-        found = b.variable("found", constant(0, counter.unit))
-        with b.loop(count, "output", unroll_one=False) as output:
-            differ = counter.mismatches(first + output)
-            limit = load(self.limits, limits + output)
-            limit = limit if limit.type == I16 else Convert("zext", limit, I16)
-            b.assign(found, Binary("lshr", found, constant(1, counter.unit)))
-            with b.when(compare("ult", differ, limit)):
-                b.assign(found, found | -(1 << (lanes - 1)))
-        b.store(y, 0, found)
-        return b.function()
-
-    def pixel(self, y: Expression, x: Expression) -> None:
-        """The words of one pixel."""
-        kernel, target = self.kernel, self.target
-        b, lanes, outputs, units = kernel.b, kernel.unit.bits, kernel.outputs, WORD // kernel.unit.bits
-        place = b.let(y * target.row + x * target.pixel + target.origin, "target")
-        border = border_class(b, kernel.borders, kernel.name, y, x) * outputs
-        with b.loop(outputs // WORD, "word") as word:
-            with b.loop(units, "unit") as unit:
-                self._call(word * units + unit, kernel.units + unit, border, lanes)
-            self._store(place, word, units, 0)
-        if rest := outputs % WORD:
-            word = constant(outputs // WORD, I64)
-            for n in range(-(-rest // lanes)):
-                self._call(word * units + n, constant(kernel.units + n, I64), border, min(lanes, rest - n * lanes))
-            self._store(place, word, -(-rest // lanes), -rest % lanes)
-
-    def _call(self, unit: Expression, place: Expression, border: Expression, count: int) -> None:
-        kernel, function = self.kernel, self.unit_function
-        b, lanes = kernel.b, kernel.unit.bits
-        output = b.let(unit * lanes, "output")
-        more = [constant(count, I64)] if len(function.parameters) > 4 else []
-        b.call(function, kernel.bits, at(kernel.bits, place), output, border + output, *more)
-
-    def _store(self, place: Expression, word: Expression, units: int, spare: int) -> None:
-        """One word of units; the last has `spare` bits too many, which are its low ones."""
-        kernel = self.kernel
-        b, unit = kernel.b, kernel.unit
-        value: Expression | None = None
-        for n in range(units):
-            part = load(kernel.bits, kernel.units + n)
-            if n == units - 1 and spare:
-                part = Binary("lshr", part, constant(spare, unit))
-            part = part if unit == I32 else Convert("zext", part, I32)
-            part = Binary("shl", part, constant(n * unit.bits, I32)) if n else part
-            value = part if value is None else value | part
-        assert value is not None
-        b.store(kernel.y, place + word, value if self.flips is None else value ^ load(self.flips, word))
-
-
-class _Whole:
-    """Stores the sums."""
-
-    def __init__(self, kernel: _Carries, target: Elements, base: np.ndarray) -> None:
-        """base int64 [class][O]: the sums where nothing differs."""
-        self.kernel, self.target = kernel, target
-        same = int(base.flat[0]) if bool((base == base.flat[0]).all()) else None
-        self.base: Buffer | None = None
-        if same is None:
-            kind = np.int16 if int(np.abs(base).max()) < 1 << 15 else np.int32
-            comment = "[border class][output] sums of no difference"
-            self.base = constant_buffer(f"{kernel.name}_base", base.astype(kind), comment, 4)
-        counter = _Counter(kernel, f"counts for {kernel.outputs} outputs of one pixel")
-        b = counter.b
-        bases = b.scalar("bases", I64) if self.base is not None else None
-        y = b.parameter("y", target.element, kernel.outputs, access="write")
-        with b.loop(kernel.outputs, "output", unroll_one=False) as output:
-            differ = Convert("zext", counter.mismatches(output), I32)
-            start: Expression = constant(same or 0, I32)
-            if self.base is not None and bases is not None:
-                start = load(self.base, bases + output)
-            total = (start if start.type == I32 else Convert("sext", start, I32)) - (differ + differ)
-            b.store(y, output, total if target.element == I32 else Convert("trunc", total, target.element))
-        self.function = b.function()
-
-    def pixel(self, y: Expression, x: Expression) -> None:
-        """The sums of one pixel."""
-        kernel, target = self.kernel, self.target
-        b = kernel.b
-        place = b.let(y * target.row + x * target.pixel + target.origin, "target")
-        more = (
-            []
-            if self.base is None
-            else [b.let(border_class(b, kernel.borders, kernel.name, y, x) * kernel.outputs, "bases")]
-        )
-        b.call(self.function, kernel.bits, *more, at(kernel.y, place))
 
 
 __all__ = ["BitSteps", "carry_conv", "carry_fits", "carry_scratch", "unit_of"]

@@ -76,7 +76,7 @@ def mode_tables(
     base = tuple(max(int(quotient[mode].max()), shift[mode]) for mode in (0, 1))
     start = np.stack([base[mode] - quotient[mode] for mode in (0, 1)])
     # Of an image that one window covers, never more than half of the rows are listed.
-    alone = window.output(image.height, image.width) == (1, 1) and not any(window.pads)
+    alone = window.output(image.height, image.width) == (1, 1) and image.halo.empty
     listed = count // 2 if alone else count
     most = max(int(start.max()) + listed, base[0] + listed // 2 + 1, base[1] + (listed + 1 - count) // 2 + 1)
     planes = max(5, most.bit_length())

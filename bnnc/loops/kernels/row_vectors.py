@@ -213,12 +213,12 @@ class _VectorRows:
         return self.b.let(select(compare("lt", place, lines), place, place - lines), "slot")
 
     def _mode(self) -> Expression:
-        """1 where more than half of the image's bits are set."""
+        """1 where more than half of the bits are set, those of the padding too: it is listed like the image."""
         b, image = self.b, self.image
         total = b.variable("total", constant(0, I32))
-        with b.loop((image.height - 1) * image.row + image.width * image.pixel, "k", unroll_one=False) as k:
-            b.assign(total, total + popcount(load(self.x, k + image.origin)))
-        half = image.height * image.width * image.channels // 2
+        with b.loop(image.length, "k", unroll_one=False) as k:
+            b.assign(total, total + popcount(load(self.x, k)))
+        half = image.length // image.pixel * image.channels // 2
         return b.let(Select(compare("gt", total, half), constant(1, I32), constant(0, I32)), "mode")
 
     # ------------------------------------------------------------------------------------------------------ the lists

@@ -7,13 +7,16 @@ import numpy as np
 from bnnc.ir import bit, nn
 from bnnc.ir.codebook import codebook_of
 from bnnc.ir.op import Op
-from bnnc.ir.types import Bit, Code, Int, Trit
+from bnnc.ir.types import Bit, Code, Int, Trit, value_range
+from bnnc.loops.ir import I8
 from bnnc.loops.kernels import row_conv
-from bnnc.loops.kernels.carry_save import BitSteps, carry_conv, carry_fits, carry_scratch, unit_of
+from bnnc.loops.kernels.byte_pixels import byte_conv, bytes_fit, bytes_scratch
+from bnnc.loops.kernels.carry_save import carry_conv, carry_fits, carry_scratch, unit_of
 from bnnc.loops.kernels.codebook import expand_codebook
 from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
 from bnnc.loops.kernels.lanes import lane_conv
 from bnnc.loops.kernels.mcu_pixels import pixel_conv, pixels_fit, pixels_scratch
+from bnnc.loops.kernels.outputs import BitSteps
 from bnnc.loops.kernels.popcount import popcount_conv, weight_words
 from bnnc.loops.kernels.row_vectors import vector_conv, vector_scratch, vectors_fit
 from bnnc.loops.kernels.tiling import Window
@@ -80,6 +83,9 @@ def _integer_layer(
     if network.machine.rows and _on_pixels(network, op, x, weights, window, groups, pad_value):
         _pixel_layer(network, op, x, weights, window)
         return
+    if network.machine.word_bits == 8 and _on_bytes(network, op, x, weights, groups, pad_value):
+        _byte_layer(network, op, x, weights, window, pad_value)
+        return
     if _by_carries(network, op, x, weights, window, groups):
         _carry_layer(network, op, x, weights, window, pad_value)
         return
@@ -135,6 +141,35 @@ def _carry_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: W
     network.places[result] = network.emit(function, (network.as_layout(x, image), scratch), layout, result)
 
 
+def _on_bytes(network: Network, op: Op, x: Op, weights: np.ndarray, groups: int, pad_value: int) -> bool:
+    """Whether it is a first layer on the bytes of the user's array, to bits or sums."""
+    step = network.steps.get(op)
+    if step is not None and not (isinstance(step.dtype, Bit) and step.thresholds.shape[1] == 1):
+        return False
+    if network.users_bytes(x) is None or len(x.type.shape) != 3:
+        return False
+    # Bits of several channels are added eight at once, for little more than a byte.
+    if isinstance(x.type.dtype, Bit) and x.type.shape[0] > 4:
+        return False
+    return bytes_fit(weights, groups, pad_value, *value_range(x.type.dtype))
+
+
+def _byte_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
+    result, layout, epilogue = _ending(network, op)
+    steps = BitSteps(epilogue.thresholds, epilogue.values) if isinstance(epilogue, StepToPlanes) else None
+    source = network.users_bytes(x)
+    assert source is not None
+    place, strides = source
+    channels, height, width = x.type.shape
+    function = byte_conv(
+        _name(network, op, window), (channels, height, width), strides, weights, window, layout, steps,
+        signed=value_range(x.type.dtype)[0] < 0, pad_value=pad_value, loc=op.loc,
+    )  # fmt: skip
+    found = Elements(bytes_scratch(weights), 1, 1, I8)
+    scratch = Place(found, Storage(f"{function.name}_scratch", found.length))
+    network.places[result] = network.emit(function, (place, scratch), layout, result)
+
+
 def _on_pixels(
     network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int, pad_value: int
 ) -> bool:
@@ -173,6 +208,7 @@ def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Win
     arguments = (
         _name(network, op, window), image, weights, window, layout, epilogue.thresholds, epilogue.values,
     )  # fmt: skip
+    outside = -1 if meaning is None else meaning
     if network.machine.row_lanes > 1:
         function = vector_conv(*arguments, pad_value=pad_value, halo_value=outside, loc=op.loc)
         lengths = [(Int(-(2**15), 2**15 - 1), vector_scratch(image, window))]
@@ -205,7 +241,6 @@ def _expanded(
     if book is None or words is None:
         return []
     function = expand_codebook(network.name("codebook", op.loc.name), book, words, op.loc)
-    outside = -1 if meaning is None else meaning
     return [network.emit_once(function, elements(Int(-(2**31), 2**31 - 1), (words.total,)), op)]
 
 

@@ -254,6 +254,15 @@ class Network:
         """The value of op as elements without a halo."""
         return self.as_layout(op, elements(op.type.dtype, op.type.shape))
 
+    def users_bytes(self, op: Op) -> tuple[Place, tuple[int, int, int]] | None:
+        """As `users_array`, for numbers of any sort of which one byte holds each: signs and small integers too."""
+        source, perm = (op.x, op.perm) if isinstance(op, move.Transpose) else (op, (0, 1, 2))
+        if not isinstance(source, Input) or not is_integer(source.dtype) or len(source.shape) != 3:
+            return None
+        if input_scalar(source) != loop.I8:
+            return None
+        return self._users(source, perm)
+
     def users_array(self, op: Op) -> tuple[Place, tuple[int, int, int]] | None:
         """Where 8-bit pixels [C, H, W] lie in the user's array: the array, and its steps along C, H and W.
 
@@ -265,6 +274,10 @@ class Network:
         lo, hi = value_range(source.dtype)
         if lo < 0 or hi > 255:
             return None
+        return self._users(source, perm)
+
+    def _users(self, source: Input, perm: tuple[int, ...]) -> tuple[Place, tuple[int, int, int]]:
+        """An input's array, and its steps along the axes that `perm` names."""
         buffer = self._inputs[self.module.inputs.index(source)]
         strides = (source.shape[1] * source.shape[2], source.shape[2], 1)
         layout = Elements(1, 1, buffer.length, buffer.element)
