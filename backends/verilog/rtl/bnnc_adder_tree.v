@@ -1,15 +1,16 @@
-// bnnc_adder_tree: the sum of LANES signed numbers, each of which may have one more to add ("pending"); pipelined.
+// bnnc_adder_tree: the sum of LANES numbers, each of which may have one more to add (`pending`): `sum` + `carry`.
 //
 //   LANES     numbers of a word
-//   IN_WIDTH  bits of a number
+//   IN_WIDTH  bits of a number; IN_SIGNED 1: two's complement
 //   WIDTH     bits of the sum, which is right modulo 2^WIDTH
 //
-// -x is (not x) + 1: a lane gives (not x) and a pending 1. Each adder takes the pending bit of its left number as its
+// (-x is (not x) + 1: such a lane gives (not x) and a pending 1.) Each adder takes the pending bit of its left number as its
 // carry in and hands on that of its right one; the last comes out beside the sum, for the accumulator's carry.
 // A word a cycle, never stalls. Latency: ceil(log2(LANES)) cycles (0 for one lane: wires).
 module bnnc_adder_tree #(
     parameter integer LANES = 8,
     parameter integer IN_WIDTH = 9,
+    parameter integer IN_SIGNED = 1,
     parameter integer WIDTH = 12
 ) (
     input                       clk,
@@ -47,8 +48,10 @@ module bnnc_adder_tree #(
           if (2 * n + 1 < BELOW) begin : g_add
             wire [V-1:0] b = g_level[level-1].sums[(2*n+1)*V+:V];
             // The lowest place makes a carry of a_carry: so one carry chain adds all three.
+            wire [W-1:0] a_wide = {{W - V{IN_SIGNED != 0 && a[V-1]}}, a};
+            wire [W-1:0] b_wide = {{W - V{IN_SIGNED != 0 && b[V-1]}}, b};
             // verilator lint_off UNUSED
-            wire [W:0] both = {{W - V{a[V-1]}}, a, a_carry} + {{W - V{b[V-1]}}, b, a_carry};
+            wire [W:0] both = {a_wide, a_carry} + {b_wide, a_carry};
             // verilator lint_on UNUSED
             always @(posedge clk) begin
               total <= both[W:1];
@@ -56,7 +59,7 @@ module bnnc_adder_tree #(
             end
           end else begin : g_alone
             always @(posedge clk) begin
-              total <= {{W - V{a[V-1]}}, a};
+              total <= {{W - V{IN_SIGNED != 0 && a[V-1]}}, a};
               carry_on <= a_carry;
             end
           end
@@ -65,6 +68,6 @@ module bnnc_adder_tree #(
     end
   endgenerate
   localparam integer TOP = IN_WIDTH + LEVELS < WIDTH ? IN_WIDTH + LEVELS : WIDTH;
-  assign sum   = {{WIDTH - TOP{g_level[LEVELS].sums[TOP-1]}}, g_level[LEVELS].sums};
+  assign sum   = {{WIDTH - TOP{IN_SIGNED != 0 && g_level[LEVELS].sums[TOP-1]}}, g_level[LEVELS].sums};
   assign carry = g_level[LEVELS].carries;
 endmodule

@@ -7,7 +7,7 @@
 //   TABLE                       file of CHUNKS words; lane l has the bits l*FIELD +: FIELD, k below b
 //   ROM_STYLE                   0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: a beat a cycle. Latency: 3 cycles, 5 where x (as a signed number) or k has more than 18 bits. in_ready depends
+// Throughput: a beat a cycle. Latency: 4 cycles, 6 where x (as a signed number) or k has more than 18 bits. in_ready depends
 // on out_ready.
 module bnnc_affine #(
     parameter integer LANES = 2,
@@ -32,35 +32,41 @@ module bnnc_affine #(
   localparam integer PRODUCT = XW + FACTOR_WIDTH;
   localparam integer FIELD = FACTOR_WIDTH + OUT_WIDTH;
   localparam integer MULTIPLY = XW <= 18 && FACTOR_WIDTH <= 18 ? 1 : 3;
-  localparam integer AW = CHUNKS > 1 ? $clog2(CHUNKS) : 1;
-  localparam integer LAST = CHUNKS - 1;
 
-  wire advance = !out_valid || out_ready;
-  reg [AW-1:0] chunk;
-  reg [LANES*IN_WIDTH-1:0] x;
+  wire advance;
+  wire [LANES*IN_WIDTH-1:0] x;
   wire [LANES*FIELD-1:0] word;
-  reg [MULTIPLY+1:0] valid;  // of the stages; the last one is the output's
-  assign in_ready  = advance;
-  assign out_valid = valid[MULTIPLY+1];
-  always @(posedge clk) begin
-    if (rst) begin
-      chunk <= 0;
-      valid <= 0;
-    end else if (advance) begin
-      if (in_valid) chunk <= chunk == LAST[AW-1:0] ? {AW{1'b0}} : chunk + 1'b1;
-      valid <= {valid[MULTIPLY:0], in_valid};
-    end
-    if (advance) x <= in_data;
-  end
-  bnnc_rom #(
-      .WIDTH(LANES * FIELD),
-      .DEPTH(CHUNKS),
-      .FILE (TABLE),
-      .STYLE(ROM_STYLE)
-  ) rom (
+  assign in_ready = advance;
+  bnnc_valid #(
+      .STAGES(3 + MULTIPLY)
+  ) valid (
       .clk(clk),
+      .rst(rst),
+      .in_valid(in_valid),
+      .advance(advance),
+      .out_valid(out_valid),
+      .out_ready(out_ready)
+  );
+  bnnc_delay #(
+      .WIDTH (LANES * IN_WIDTH),
+      .CYCLES(2)
+  ) delay (
+      .clk(clk),
+      .rst(1'b0),
       .enable(advance),
-      .address(chunk),
+      .in(in_data),
+      .out(x)
+  );
+  bnnc_table #(
+      .WIDTH(LANES * FIELD),
+      .CHUNKS(CHUNKS),
+      .FILE(TABLE),
+      .ROM_STYLE(ROM_STYLE)
+  ) words (
+      .clk(clk),
+      .rst(rst),
+      .enable(advance),
+      .step(advance && in_valid),
       .data(word)
   );
 

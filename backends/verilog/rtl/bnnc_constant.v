@@ -5,7 +5,7 @@
 //   TABLE      file of BEATS words
 //   ROM_STYLE  0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: a beat a cycle, from the second cycle behind the reset on.
+// Throughput: a beat a cycle, from the third cycle behind the reset on.
 module bnnc_constant #(
     parameter integer WIDTH = 8,
     parameter integer BEATS = 4,
@@ -21,17 +21,20 @@ module bnnc_constant #(
   localparam integer AW = BEATS > 1 ? $clog2(BEATS) : 1;
   localparam integer LAST = BEATS - 1;
   reg [AW-1:0] beat;
-  reg valid;
-  wire advance = !valid || out_ready;
-  assign out_valid = valid;
+  wire advance;
+  bnnc_valid #(
+      .STAGES(2)
+  ) valid (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(1'b1),
+      .advance(advance),
+      .out_valid(out_valid),
+      .out_ready(out_ready)
+  );
   always @(posedge clk)
-    if (rst) begin
-      beat  <= 0;
-      valid <= 1'b0;
-    end else if (advance) begin
-      beat  <= beat == LAST[AW-1:0] ? {AW{1'b0}} : beat + 1'b1;
-      valid <= 1'b1;
-    end
+    if (rst) beat <= 0;
+    else if (advance) beat <= beat == LAST[AW-1:0] ? {AW{1'b0}} : beat + 1'b1;
   bnnc_rom #(
       .WIDTH(WIDTH),
       .DEPTH(BEATS),
@@ -39,7 +42,7 @@ module bnnc_constant #(
       .STYLE(ROM_STYLE)
   ) rom (
       .clk(clk),
-      .enable(advance && !rst),
+      .enable(advance),
       .address(beat),
       .data(out_data)
   );

@@ -11,7 +11,7 @@
 //   SHIFT                       see bnnc_settle
 //   ROM_STYLE                   0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: a beat a cycle. Latency: 6 cycles, 8 where x or a slope has more than 18 bits. in_ready depends on out_ready.
+// Throughput: a beat a cycle. Latency: 7 cycles, 9 where x or a slope has more than 18 bits. in_ready depends on out_ready.
 module bnnc_fix_lines #(
     parameter integer LANES = 1,
     parameter integer IN_WIDTH = 32,
@@ -43,7 +43,7 @@ module bnnc_fix_lines #(
   wire advance;
   assign in_ready = advance;
   bnnc_valid #(
-      .STAGES(5 + MULTIPLY)
+      .STAGES(6 + MULTIPLY)
   ) valid (
       .clk(clk),
       .rst(rst),
@@ -53,8 +53,17 @@ module bnnc_fix_lines #(
       .out_ready(out_ready)
   );
   wire [LANES*FIELD-1:0] word;
-  reg [LANES*IN_WIDTH-1:0] x;
-  always @(posedge clk) if (advance) x <= in_data;
+  wire [LANES*IN_WIDTH-1:0] x;
+  bnnc_delay #(
+      .WIDTH (LANES * IN_WIDTH),
+      .CYCLES(2)
+  ) delay_x (
+      .clk(clk),
+      .rst(1'b0),
+      .enable(advance),
+      .in(in_data),
+      .out(x)
+  );
   bnnc_table #(
       .WIDTH(LANES * FIELD),
       .CHUNKS(CHUNKS),

@@ -8,7 +8,7 @@
 //   SHIFT                       see bnnc_settle
 //   ROM_STYLE                   0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: a beat a cycle. Latency: 4 cycles; with a FACTOR 5, or 7 where it or x has more than 18 bits. in_ready depends
+// Throughput: a beat a cycle. Latency: 5 cycles; with a FACTOR 6, or 8 where it or x has more than 18 bits. in_ready depends
 // on out_ready.
 module bnnc_fix_settle #(
     parameter integer LANES = 1,
@@ -40,7 +40,7 @@ module bnnc_fix_settle #(
   wire advance;
   assign in_ready = advance;
   bnnc_valid #(
-      .STAGES(4 + MULTIPLY)
+      .STAGES(5 + MULTIPLY)
   ) valid (
       .clk(clk),
       .rst(rst),
@@ -50,8 +50,17 @@ module bnnc_fix_settle #(
       .out_ready(out_ready)
   );
   wire [LANES*BW-1:0] biases;
-  reg [LANES*IN_WIDTH-1:0] x;
-  always @(posedge clk) if (advance) x <= in_data;
+  wire [LANES*IN_WIDTH-1:0] x;
+  bnnc_delay #(
+      .WIDTH (LANES * IN_WIDTH),
+      .CYCLES(2)
+  ) delay_x (
+      .clk(clk),
+      .rst(1'b0),
+      .enable(advance),
+      .in(in_data),
+      .out(x)
+  );
 
   generate
     if (BIAS_WIDTH > 0) begin : g_bias

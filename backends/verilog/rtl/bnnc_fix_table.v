@@ -9,7 +9,7 @@
 //
 // p = min(max(x - FIRST, 0), COUNT * 2^STEP - 1), i = p >> STEP, r = p modulo 2^STEP;
 // y = value[i] + ((rise[i] * r + 2^(STEP-1)) >> STEP), without the half where STEP is 0.
-// Throughput: a beat a cycle. Latency: 8 cycles. in_ready depends on out_ready.
+// Throughput: a beat a cycle. Latency: 9 cycles. in_ready depends on out_ready.
 module bnnc_fix_table #(
     parameter integer LANES = 1,
     parameter integer IN_WIDTH = 32,
@@ -36,7 +36,7 @@ module bnnc_fix_table #(
   wire advance;
   assign in_ready = advance;
   bnnc_valid #(
-      .STAGES(8)
+      .STAGES(9)
   ) valid (
       .clk(clk),
       .rst(rst),
@@ -62,7 +62,7 @@ module bnnc_fix_table #(
           .in (in_data[lane*IN_WIDTH+:IN_WIDTH]),
           .out(x)
       );
-      // Stages 1 and 2: the place; stage 3: the knot.
+      // Stages 1 and 2: the place; stages 3 and 4: the knot.
       reg [47:0] distance;
       // verilator lint_off UNUSED
       reg [47:0] place;
@@ -84,16 +84,20 @@ module bnnc_fix_table #(
           .address(place[STEP+:AW]),
           .data(knot)
       );
-      reg  [RW-1:0] rest;
+      reg [RW-1:0] rest, rest_before;
       wire [RW-1:0] rest_of_place;
       if (STEP > 0) begin : g_rest
         assign rest_of_place = {1'b0, place[RW-2:0]};
       end else begin : g_no_rest
         assign rest_of_place = 1'b0;
       end
-      always @(posedge clk) if (advance) rest <= rest_of_place;
+      always @(posedge clk)
+        if (advance) begin
+          rest_before <= rest_of_place;
+          rest <= rest_before;
+        end
 
-      // Stages 4 to 6: the product; 7: its rounding; 8: the sum.
+      // Stages 5 to 7: the product; 8: its rounding; 9: the sum.
       wire [PRODUCT-1:0] product;
       wire [31:0] value;
       bnnc_multiply #(

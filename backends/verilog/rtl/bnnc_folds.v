@@ -28,7 +28,7 @@ module bnnc_folds #(
     input                         in_valid,
     output                        in_ready,
     output reg [       WIDTH-1:0] x,
-    output reg [WEIGHT_WIDTH-1:0] weights,
+    output     [WEIGHT_WIDTH-1:0] weights,
     output                        counted,
     output                        counted_last,
     input                         taken
@@ -93,7 +93,6 @@ module bnnc_folds #(
       .out(counted_last)
   );
 
-  wire [WEIGHT_WIDTH-1:0] word;
   bnnc_rom #(
       .WIDTH(WEIGHT_WIDTH),
       .DEPTH(WORDS),
@@ -103,13 +102,10 @@ module bnnc_folds #(
       .clk(clk),
       .enable(1'b1),
       .address(address),
-      .data(word)
+      .data(weights)
   );
   reg [WIDTH-1:0] fresh;
-  always @(posedge clk) begin
-    weights <= word;
-    fresh <= in_data;
-  end
+  always @(posedge clk) fresh <= in_data;
   generate
     if (NF == 1) begin : g_once
       always @(posedge clk) x <= fresh;

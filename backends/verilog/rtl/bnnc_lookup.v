@@ -9,7 +9,7 @@
 //                               OUT_WIDTH (SHARED: words of OUT_WIDTH bits)
 //   ROM_STYLE                   0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: a beat a cycle. Latency: 2 cycles. in_ready depends on out_ready.
+// Throughput: a beat a cycle. Latency: 3 cycles. in_ready depends on out_ready.
 module bnnc_lookup #(
     parameter integer LANES = 2,
     parameter integer IN_WIDTH = 4,
@@ -28,7 +28,7 @@ module bnnc_lookup #(
     input                            in_valid,
     output                           in_ready,
     output     [LANES*OUT_WIDTH-1:0] out_data,
-    output reg                       out_valid,
+    output                           out_valid,
     input                            out_ready
 );
   localparam integer WORDS = CHUNKS * SIZE;
@@ -36,12 +36,21 @@ module bnnc_lookup #(
   localparam integer WORD = SHARED != 0 ? OUT_WIDTH : LANES * OUT_WIDTH;
   localparam integer START = -LOW;  // address of x = 0 in the first table
 
-  wire advance = !out_valid || out_ready;
+  wire advance;
   wire go = in_valid && advance;
   wire last;
-  reg valid;
   reg [AW-1:0] base;
   assign in_ready = advance;
+  bnnc_valid #(
+      .STAGES(3)
+  ) valid (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(in_valid),
+      .advance(advance),
+      .out_valid(out_valid),
+      .out_ready(out_ready)
+  );
   bnnc_counter #(
       .COUNT(CHUNKS)
   ) chunks (
@@ -51,15 +60,8 @@ module bnnc_lookup #(
       .last(last)
   );
   always @(posedge clk)
-    if (rst) begin
-      base <= START[AW-1:0];
-      valid <= 1'b0;
-      out_valid <= 1'b0;
-    end else if (advance) begin
-      if (in_valid) base <= last ? START[AW-1:0] : base + SIZE[AW-1:0];
-      valid <= in_valid;
-      out_valid <= valid;
-    end
+    if (rst) base <= START[AW-1:0];
+    else if (go) base <= last ? START[AW-1:0] : base + SIZE[AW-1:0];
 
   genvar lane;
   generate

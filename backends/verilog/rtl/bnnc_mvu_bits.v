@@ -16,7 +16,7 @@
 //                    set, in $clog2(SIMD + 1) bits; FIELD is the sum of the three. The sign of a 0 has no effect.
 //   ROM_STYLE        0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: SF*NF cycles a vector. Latency: 4 + ceil(log2(ceil(SIMD/4))) + SUM cycles behind a pass, 1 more where
+// Throughput: SF*NF cycles a vector. Latency: 4 + ceil(log2(ceil(SIMD/8))) + SUM cycles behind a pass, 1 more where
 // 3 results or more can be under way. Nothing stalls inside: a pass ends only when its results have a place in the FIFO
 // behind, and that is as deep as full throughput needs.
 module bnnc_mvu_bits #(
@@ -46,7 +46,7 @@ module bnnc_mvu_bits #(
   localparam integer WIDTH = SIMD + FLAG;
   localparam integer COUNT_WIDTH = $clog2(SIMD + 1);
   localparam integer FIELD = TERNARY != 0 ? 2 * SIMD + COUNT_WIDTH : SIMD;
-  localparam integer TREE = SIMD > 4 ? 1 + $clog2((SIMD + 3) / 4) : 1;
+  localparam integer TREE = SIMD > 8 ? 1 + $clog2((SIMD + 7) / 8) : 1;
   localparam integer DELAY = TREE + (SUM != 0 ? 1 : 0);
   localparam integer ROOM = (DELAY + 5 + SF - 1) / SF;
 
@@ -99,13 +99,14 @@ module bnnc_mvu_bits #(
   localparam integer NEEDED = SUM != 0 ? COUNT_WIDTH + 1 : COUNT_WIDTH;
   localparam integer PART = NEEDED < ACC_WIDTH ? NEEDED : ACC_WIDTH;
   wire [PE*ACC_WIDTH-1:0] parts;
-  wire [PE-1:0] carries = 0;
+  wire [PE-1:0] carries;
   genvar p;
   generate
     for (p = 0; p < PE; p = p + 1) begin : g_neuron
       wire [SIMD-1:0] equal = x[SIMD-1:0] ~^ weights[p*FIELD+:SIMD];
       wire [SIMD-1:0] ones;
-      wire [COUNT_WIDTH-1:0] amount;
+      wire [COUNT_WIDTH-1:0] amount;  // and one more if `more`
+      wire more;
       if (TERNARY != 0) begin : g_ternary
         assign ones = equal & weights[p*FIELD+SIMD+:SIMD];
       end else begin : g_binary
@@ -116,13 +117,15 @@ module bnnc_mvu_bits #(
       ) popcount (
           .clk  (clk),
           .bits (ones),
-          .count(amount)
+          .count(amount),
+          .carry(more)
       );
 
       // The part of this beat, in as few bits as hold it (or as the sum has: sums are right modulo 2^ACC_WIDTH).
       wire [PART-1:0] part;
       if (SUM == 0) begin : g_count
         assign part = amount[PART-1:0];
+        assign carries[p] = more;
       end else begin : g_sum
         wire [COUNT_WIDTH:0] weighed;
         if (TERNARY != 0) begin : g_weighed
@@ -140,10 +143,16 @@ module bnnc_mvu_bits #(
         end else begin : g_all
           assign weighed = SIMD[COUNT_WIDTH:0];
         end
-        wire [COUNT_WIDTH:0] total = {amount, 1'b0} - weighed;
-        reg [PART-1:0] kept;
-        always @(posedge clk) kept <= outside ? {PART{1'b0}} : total[PART-1:0];
-        assign part = kept;
+        // Twice (amount + more), less what was weighed; one of the two `more` goes to the accumulator's carry.
+        wire [COUNT_WIDTH:0] total = {amount, more} - weighed;
+        reg [PART-1:0] total_kept;
+        reg more_kept;
+        always @(posedge clk) begin
+          total_kept <= outside ? {PART{1'b0}} : total[PART-1:0];
+          more_kept  <= !outside && more;
+        end
+        assign part = total_kept;
+        assign carries[p] = more_kept;
       end
 
       assign parts[p*ACC_WIDTH+:ACC_WIDTH] = {{ACC_WIDTH - PART{SUM != 0 ? part[PART-1] : 1'b0}}, part};

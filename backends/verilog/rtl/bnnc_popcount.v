@@ -1,51 +1,88 @@
-// bnnc_popcount: how many of BITS bits are set; pipelined, a word a cycle, never stalls.
+// bnnc_popcount: how many of BITS bits are set: `count` + `carry`. Pipelined, a word a cycle, never stalls.
 //
 //   BITS   bits of a word
 //   WIDTH  bits of the count, fixed by BITS
 //
-// Latency: 1 cycle for groups of four bits and 1 for each level of the tree above: 1 + ceil(log2(ceil(BITS / 4))).
-// Logic synthesis spoils a popcount written as one sum; registers between the levels keep the structure: four bits
-// (which absorb the XNOR in front of them) become a 3-bit number in 3 LUT4, and numbers are added by carry chains.
+// Of each group of eight bits seven are counted by four full adders, in one stage; the eighth is handed on to the carry
+// chains of the adders behind, whose carry inputs would else be idle, and the last of these comes out as `carry`.
+// Latency: 1 + ceil(log2(ceil(BITS / 8))) cycles.
 module bnnc_popcount #(
-    parameter integer BITS = 49,
+    parameter integer BITS  = 49,
     parameter integer WIDTH = $clog2(BITS + 1)
 ) (
     input              clk,
     input  [ BITS-1:0] bits,
-    output [WIDTH-1:0] count
+    output [WIDTH-1:0] count,
+    output             carry
 );
-  localparam integer WORDS = (BITS + 3) / 4;
-  localparam integer LEVELS = WORDS > 1 ? $clog2(WORDS) : 0;
-  wire [4*WORDS-1:0] padded = {{4 * WORDS - BITS{1'b0}}, bits};
+  localparam integer GROUPS = (BITS + 7) / 8;
+  localparam integer PART = WIDTH < 3 ? WIDTH : 3;
+  reg [PART*GROUPS-1:0] counts;
+  reg [GROUPS-1:0] eighths;
 
-  genvar level, n;
+  genvar g;
   generate
-    for (level = 0; level <= LEVELS; level = level + 1) begin : g_level
-      localparam integer W = level + 3 < WIDTH ? level + 3 : WIDTH;
-      localparam integer N = (WORDS + (1 << level) - 1) >> level;
-      reg [W*N-1:0] sums;
-      if (level == 0) begin : g_fours
-        for (n = 0; n < N; n = n + 1) begin : g_four
-          wire [W-1:0] a = {{W - 1{1'b0}}, padded[4*n]};
-          wire [W-1:0] b = {{W - 1{1'b0}}, padded[4*n+1]};
-          wire [W-1:0] c = {{W - 1{1'b0}}, padded[4*n+2]};
-          wire [W-1:0] d = {{W - 1{1'b0}}, padded[4*n+3]};
-          always @(posedge clk) sums[W*n+:W] <= (a + b) + (c + d);
+    for (g = 0; g < GROUPS; g = g + 1) begin : g_group
+      localparam integer SIZE = BITS - 8 * g < 8 ? BITS - 8 * g : 8;
+      // verilator lint_off UNUSED
+      wire [7:0] b = {{8 - SIZE{1'b0}}, bits[8*g+:SIZE]};
+      wire [2:0] n;
+      // verilator lint_on UNUSED
+      if (SIZE <= 2) begin : g_two
+        assign n = {1'b0, b[0] && b[1], b[0] ^ b[1]};
+      end else begin : g_more
+        wire sum_a, carry_a;
+        bnnc_full_adder first (
+            .a(b[0]),
+            .b(b[1]),
+            .c(b[2]),
+            .sum(sum_a),
+            .carry(carry_a)
+        );
+        if (SIZE == 3) begin : g_three
+          assign n = {1'b0, carry_a, sum_a};
+        end else begin : g_seven
+          wire sum_b, carry_b, carry_c;
+          bnnc_full_adder second (
+              .a(b[3]),
+              .b(b[4]),
+              .c(b[5]),
+              .sum(sum_b),
+              .carry(carry_b)
+          );
+          bnnc_full_adder ones (
+              .a(sum_a),
+              .b(sum_b),
+              .c(b[6]),
+              .sum(n[0]),
+              .carry(carry_c)
+          );
+          bnnc_full_adder twos (
+              .a(carry_a),
+              .b(carry_b),
+              .c(carry_c),
+              .sum(n[1]),
+              .carry(n[2])
+          );
         end
-      end else begin : g_pairs
-        localparam integer BELOW = (WORDS + (1 << (level - 1)) - 1) >> (level - 1);
-        localparam integer V = level + 2 < WIDTH ? level + 2 : WIDTH;
-        for (n = 0; n < N; n = n + 1) begin : g_pair
-          wire [W-1:0] a = {{W - V{1'b0}}, g_level[level-1].sums[2*n*V+:V]};
-          if (2 * n + 1 < BELOW) begin : g_add
-            wire [W-1:0] b = {{W - V{1'b0}}, g_level[level-1].sums[(2*n+1)*V+:V]};
-            always @(posedge clk) sums[W*n+:W] <= a + b;
-          end else begin : g_alone
-            always @(posedge clk) sums[W*n+:W] <= a;
-          end
-        end
+      end
+      always @(posedge clk) begin
+        counts[PART*g+:PART] <= n[PART-1:0];
+        eighths[g] <= b[7];
       end
     end
   endgenerate
-  assign count = g_level[LEVELS].sums;
+
+  bnnc_adder_tree #(
+      .LANES(GROUPS),
+      .IN_WIDTH(PART),
+      .IN_SIGNED(0),
+      .WIDTH(WIDTH)
+  ) tree (
+      .clk(clk),
+      .numbers(counts),
+      .pending(eighths),
+      .sum(count),
+      .carry(carry)
+  );
 endmodule

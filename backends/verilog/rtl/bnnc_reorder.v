@@ -7,8 +7,8 @@
 //   FILL                 a beat
 //   ROM_STYLE            of the index: 0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Two samples are kept: one comes in while one goes out. Throughput: at most max(IN_BEATS, OUT_BEATS) + 2 cycles a
-// sample. Latency: 4 cycles behind the last beat of the sample. in_ready depends on no ready.
+// Two samples are kept: one comes in while one goes out. Throughput: at most max(IN_BEATS, OUT_BEATS) + 3 cycles a
+// sample. Latency: 5 cycles behind the last beat of the sample. in_ready depends on no ready.
 module bnnc_reorder #(
     parameter integer WIDTH = 8,
     parameter integer IN_BEATS = 4,
@@ -33,13 +33,13 @@ module bnnc_reorder #(
   localparam integer LAST_IN = 2 * IN_BEATS - 1;
   wire advance = !out_valid || out_ready;
 
-  // Who has which bank: a full one is read, and is free again behind the last read.
-  reg [1:0] full;
-  reg in_bank, out_bank;
+  // A whole sample is unread until its last beat is asked for, and has its bank until that beat has been read.
+  reg [1:0] unread, occupied;
+  reg out_bank;
   reg [AW-1:0] in_address;
   wire in_last;
   wire put = in_valid && in_ready;
-  assign in_ready = !full[in_bank];
+  assign in_ready = occupied != 2;
   bnnc_counter #(
       .COUNT(IN_BEATS)
   ) in_beats (
@@ -49,12 +49,12 @@ module bnnc_reorder #(
       .last(in_last)
   );
 
-  // Stage 1: the index; stage 2: the beat; stage 3: the output.
+  // Stages 1 and 2: the index; stage 3: the beat; stage 4: the output.
   reg [OW-1:0] beat;
-  wire go = full[out_bank] && advance;
+  wire go = unread != 0 && advance;
   wire last = beat == LAST[OW-1:0];
   wire [XW-1:0] index;
-  reg valid_1, valid_2, last_1, bank_1, fill_2;
+  reg valid_1, valid_2, valid_3, last_1, last_2, bank_1, bank_2, fill_3;
   bnnc_rom #(
       .WIDTH(XW),
       .DEPTH(OUT_BEATS),
@@ -66,26 +66,23 @@ module bnnc_reorder #(
       .address(beat),
       .data(index)
   );
-  wire free = advance && valid_1 && last_1;  // bank_1
+  wire whole = put && in_last;
+  wire free = advance && valid_2 && last_2;
   always @(posedge clk)
     if (rst) begin
-      full <= 0;
-      in_bank <= 1'b0;
+      unread <= 0;
+      occupied <= 0;
       out_bank <= 1'b0;
       in_address <= 0;
       beat <= 0;
       valid_1 <= 1'b0;
       valid_2 <= 1'b0;
+      valid_3 <= 1'b0;
       out_valid <= 1'b0;
     end else begin
-      if (put) begin
-        in_address <= in_address == LAST_IN[AW-1:0] ? {AW{1'b0}} : in_address + 1'b1;
-        if (in_last) begin
-          in_bank <= !in_bank;
-          full[in_bank] <= 1'b1;
-        end
-      end
-      if (free) full[bank_1] <= 1'b0;
+      if (put) in_address <= in_address == LAST_IN[AW-1:0] ? {AW{1'b0}} : in_address + 1'b1;
+      if (whole != free) occupied <= whole ? occupied + 1'b1 : occupied - 1'b1;
+      if (whole != (go && last)) unread <= whole ? unread + 1'b1 : unread - 1'b1;
       if (go) begin
         beat <= last ? {OW{1'b0}} : beat + 1'b1;
         if (last) out_bank <= !out_bank;
@@ -93,22 +90,25 @@ module bnnc_reorder #(
       if (advance) begin
         valid_1 <= go;
         valid_2 <= valid_1;
-        out_valid <= valid_2;
+        valid_3 <= valid_2;
+        out_valid <= valid_3;
       end
     end
 
   (* no_rw_check *)
   reg [WIDTH-1:0] kept[0:2*IN_BEATS-1];
   reg [WIDTH-1:0] word;
-  wire [AW-1:0] from = (bank_1 ? IN_BEATS[AW-1:0] : {AW{1'b0}}) + {{AW - XW{1'b0}}, index};
+  wire [AW-1:0] from = (bank_2 ? IN_BEATS[AW-1:0] : {AW{1'b0}}) + {{AW - XW{1'b0}}, index};
   always @(posedge clk) begin
     if (put) kept[in_address] <= in_data;
     if (advance) begin
       last_1 <= last;
       bank_1 <= out_bank;
-      fill_2 <= index == IN_BEATS[XW-1:0];
+      last_2 <= last_1;
+      bank_2 <= bank_1;
+      fill_3 <= index == IN_BEATS[XW-1:0];
       word <= kept[from];
-      out_data <= fill_2 ? FILL : word;
+      out_data <= fill_3 ? FILL : word;
     end
   end
 endmodule

@@ -1,4 +1,5 @@
-// bnnc_rom: constants, read at the clock's edge (latency 1), held while `enable` is low.
+// bnnc_rom: constants. The word of an address comes two cycles with `enable` later: the memory's own register, and one
+// more, for block RAM is slow to its outputs.
 //
 //   WIDTH  bits of a word
 //   DEPTH  words
@@ -16,33 +17,36 @@ module bnnc_rom #(
     input      [ADDRESS_WIDTH-1:0] address,
     output reg [        WIDTH-1:0] data
 );
+  reg [WIDTH-1:0] word;
+  always @(posedge clk) if (enable) data <= word;
+
   generate
     if (FILE == "none") begin : g_empty
       // verilator lint_off UNUSED
       wire unused = |address;
       // verilator lint_on UNUSED
-      always @(posedge clk) if (enable) data <= 0;
+      always @(posedge clk) if (enable) word <= 0;
     end else if (DEPTH == 1) begin : g_word
       // verilator lint_off UNUSED
       wire unused = address[0];
       // verilator lint_on UNUSED
       reg [WIDTH-1:0] words[0:0];
       initial $readmemh(FILE, words);
-      always @(posedge clk) if (enable) data <= words[0];
+      always @(posedge clk) if (enable) word <= words[0];
     end else if (STYLE == 1) begin : g_logic
       (* rom_style = "distributed", ram_style = "distributed", romstyle = "logic" *)
       reg [WIDTH-1:0] words[0:DEPTH-1];
       initial $readmemh(FILE, words);
-      always @(posedge clk) if (enable) data <= words[address];
+      always @(posedge clk) if (enable) word <= words[address];
     end else if (STYLE == 2) begin : g_block
       (* rom_style = "block", ram_style = "block" *)
       reg [WIDTH-1:0] words[0:DEPTH-1];
       initial $readmemh(FILE, words);
-      always @(posedge clk) if (enable) data <= words[address];
+      always @(posedge clk) if (enable) word <= words[address];
     end else begin : g_any
       reg [WIDTH-1:0] words[0:DEPTH-1];
       initial $readmemh(FILE, words);
-      always @(posedge clk) if (enable) data <= words[address];
+      always @(posedge clk) if (enable) word <= words[address];
     end
   endgenerate
 endmodule

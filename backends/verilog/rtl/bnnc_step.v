@@ -9,7 +9,7 @@
 //              (COUNT+1)*OUT_WIDTH: threshold n at n*IN_WIDTH, value n at COUNT*IN_WIDTH + n*OUT_WIDTH
 //   ROM_STYLE  0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: a beat a cycle. Latency: 2 cycles. in_ready depends on out_ready.
+// Throughput: a beat a cycle. Latency: 3 cycles. in_ready depends on out_ready.
 module bnnc_step #(
     parameter integer LANES = 4,
     parameter integer IN_WIDTH = 8,
@@ -26,43 +26,48 @@ module bnnc_step #(
     input                            in_valid,
     output                           in_ready,
     output reg [LANES*OUT_WIDTH-1:0] out_data,
-    output reg                       out_valid,
+    output                           out_valid,
     input                            out_ready
 );
   localparam integer FIELD = COUNT * IN_WIDTH + (COUNT + 1) * OUT_WIDTH;
-  localparam integer CW = CHUNKS > 1 ? $clog2(CHUNKS) : 1;
-  localparam integer LAST = CHUNKS - 1;
   localparam [IN_WIDTH-1:0] FLIP = IN_SIGNED != 0 ? {1'b1, {IN_WIDTH - 1{1'b0}}} : {IN_WIDTH{1'b0}};
 
-  reg [CW-1:0] chunk;
-  reg [LANES*IN_WIDTH-1:0] x;
-  reg valid;
+  wire advance;
+  wire [LANES*IN_WIDTH-1:0] x;
   wire [LANES*FIELD-1:0] word;
-  wire advance = !out_valid || out_ready;
   assign in_ready = advance;
-  bnnc_rom #(
-      .WIDTH(LANES * FIELD),
-      .DEPTH(CHUNKS),
-      .FILE (TABLE),
-      .STYLE(ROM_STYLE)
-  ) rom (
+  bnnc_valid #(
+      .STAGES(3)
+  ) valid (
       .clk(clk),
+      .rst(rst),
+      .in_valid(in_valid),
+      .advance(advance),
+      .out_valid(out_valid),
+      .out_ready(out_ready)
+  );
+  bnnc_delay #(
+      .WIDTH (LANES * IN_WIDTH),
+      .CYCLES(2)
+  ) delay (
+      .clk(clk),
+      .rst(1'b0),
       .enable(advance),
-      .address(chunk),
+      .in(in_data),
+      .out(x)
+  );
+  bnnc_table #(
+      .WIDTH(LANES * FIELD),
+      .CHUNKS(CHUNKS),
+      .FILE(TABLE),
+      .ROM_STYLE(ROM_STYLE)
+  ) words (
+      .clk(clk),
+      .rst(rst),
+      .enable(advance),
+      .step(advance && in_valid),
       .data(word)
   );
-  always @(posedge clk) begin
-    if (rst) begin
-      chunk <= 0;
-      valid <= 1'b0;
-      out_valid <= 1'b0;
-    end else if (advance) begin
-      if (in_valid) chunk <= chunk == LAST[CW-1:0] ? {CW{1'b0}} : chunk + 1'b1;
-      valid <= in_valid;
-      out_valid <= valid;
-    end
-    if (advance) x <= in_data;
-  end
 
   genvar lane;
   generate

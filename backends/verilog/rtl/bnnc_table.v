@@ -2,7 +2,7 @@
 //
 //   WIDTH, CHUNKS, FILE, ROM_STYLE  of the memory: see bnnc_rom
 //
-// `step`: a beat is taken. Its word is at `data` in the next cycle, and stays while `enable` is low. `step` implies `enable`.
+// `step`: a beat is taken (in a cycle with `enable`). Its word is at `data` two cycles with `enable` later.
 module bnnc_table #(
     parameter integer WIDTH = 8,
     parameter integer CHUNKS = 2,
