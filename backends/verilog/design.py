@@ -6,6 +6,7 @@ pixel by pixel, `lanes` channels a beat, lane l in bits l*width and up.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -195,7 +196,7 @@ class Layer:
     """A layer that can be folded: for each of `vectors` vectors (output pixels x groups), `outputs` sums of `inputs`.
 
     simd divides `inputs`, and where `flag` (each beat lies inside or outside the picture) the `channels` of one tap;
-    pe divides `outputs`. A vector takes inputs/simd * outputs/pe cycles.
+    pe divides `outputs`. A vector takes inputs/simd * outputs/pe cycles, if its window is there by then.
     """
 
     name: str
@@ -212,8 +213,9 @@ class Layer:
     loc: Location = UNKNOWN
 
     def cycles(self, fold: Fold) -> int:
-        """Cycles a sample takes at this fold."""
-        return self.vectors * (self.inputs // fold.simd) * (self.outputs // fold.pe)
+        """Cycles a sample takes at this fold. A window hands out one tap a cycle, however many inputs are read."""
+        handed = self.inputs // (math.gcd(fold.simd, self.channels) if self.taps > 1 else fold.simd)
+        return self.vectors * max(handed, (self.inputs // fold.simd) * (self.outputs // fold.pe))
 
     @property
     def work(self) -> int:
