@@ -39,11 +39,14 @@ def _with_buffers(design: Design, depths: Mapping[str, int] | None) -> Design:
     """With a buffer before every waiting engine, of the given depth by its name, of a sample for None; none if the
     name is not in `depths`."""
     from_outside = {stream.name for stream in design.inputs}
+    taken = {engine.name for engine in design.engines}
     engines: list[Engine] = []
     for engine in design.engines:
         inputs = []
         for number, port in enumerate(engine.inputs):
             name = f"{engine.name}_ahead" + (f"_{number}" if number else "")
+            while name in taken:
+                name += "_"
             wanted = port.stream.beats if depths is None else depths.get(name, 0)
             if engine.module not in WAITING or port.stream.name in from_outside or wanted <= SMALL:
                 inputs.append(port)

@@ -164,12 +164,16 @@ def _buffers(shape: Shape) -> int:
     return block_memories(words, width) if words * width >= 2048 else 0
 
 
+def engine_cost(engine: Engine, technology: str) -> Cost:
+    """The cells of an engine; those of an unrolled one are counted, not estimated."""
+    if engine.unrolled is not None:
+        return Cost(float(engine.unrolled.tables), 0.0, float(engine.unrolled.registers))
+    return cost_of(shape_of(engine), technology)
+
+
 def total(engines: Sequence[Engine], technology: str) -> Cost:
     """The cells of a circuit."""
-    result = Cost()
-    for engine in engines:
-        result = result + cost_of(shape_of(engine), technology)
-    return result
+    return sum((engine_cost(engine, technology) for engine in engines), Cost())
 
 
 def layer_cost(layer: Layer, fold: Fold, technology: str) -> Cost:

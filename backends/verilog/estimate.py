@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bnnc.backends.verilog.cost import Cost, cost_of, shape_of
+from bnnc.backends.verilog.cost import Cost, engine_cost
 from bnnc.backends.verilog.cycles import Deadlock, slowest, timing
 from bnnc.backends.verilog.design import Design
 
@@ -15,7 +15,7 @@ def estimate(design: Design, technology: str, clock: float) -> dict[str, Any]:
     whole = Cost()
     folds = {layer.name: layer.cycles(design.folding.of(layer)) for layer in design.layers}
     for engine in design.engines:
-        cost = cost_of(shape_of(engine), technology)
+        cost = engine_cost(engine, technology)
         whole = whole + cost
         name = engine.loc.name or engine.op
         row = layers.setdefault(name, {"layer": name, "cycles": 0, "cost": Cost()})
