@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +13,13 @@ import numpy as np
 import pytest
 
 from benchmarks import boards, training_on_device
+from bnnc import api
 from bnnc.backends.c.training import header_text, source_text, trainer
 from bnnc.backends.llvm.training import NativeEngine
 from bnnc.loops.machine import CONTROLLERS, machine_for
 from bnnc.train import rules
 from bnnc.train.loop import permutation
+from bnnc.train.plan import Comparisons, Settings, Thermometer, Threshold, TrainingPlan
 from tests import training
 from tests.shared import needs_shared
 
@@ -86,3 +90,52 @@ int main(void) {{
             [*command, "--", "-I", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert "right" in json.loads(done.stdout).get("stdout", ""), done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@needs_boards
+@needs_shared
+@pytest.mark.parametrize("board", ["m0", "m3", "m4", "m7", "m33", "m55"])
+def test_the_self_test_passes_on_every_board(board: str, tmp_path: Path) -> None:
+    """m0 is a micro:bit with its 16 KB of RAM."""
+    plan = TrainingPlan("net", "image", (3, 5, 6), 3, (Thermometer(3), Comparisons(20)), (21, 9), Settings(batch=8))
+    (tmp_path / "net.bnnm").write_bytes(api.train(plan, training.images(60, (3, 5, 6)), epochs=1).result())
+    machine = next(name for name, other in boards.BOARDS.items() if other.startswith(board))
+    files = api.emit(tmp_path / "net.bnnm", "c", machine=machine, train=True, name="net").files
+    for name in ("net_train.h", "net_train.c", "net_train_selftest.c"):
+        (tmp_path / name).write_bytes(files[name])
+    (tmp_path / "main.c").write_text(
+        '#include "harness.h"\n#include "net_train.h"\nstatic uint32_t state[NET_TRAIN_WORDS];\n'
+        'int main(void) { h_puts(net_train_selftest(state) == 0 ? "right\\n" : "WRONG\\n"); return 0; }\n'
+    )
+    sources = ["net_train.c", "net_train_selftest.c", "main.c"]
+    command = [sys.executable, str(boards.HARNESS), "--cpu", board, *sources, "--", "-I", str(tmp_path)]
+    done = subprocess.run([*command, "-DBNNC_NO_MAIN"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "right" in json.loads(done.stdout).get("stdout", ""), done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ziglang") is None or shutil.which("qemu-ppc") is None, reason="needs ziglang and qemu-ppc"
+)
+def test_the_self_test_passes_where_bytes_are_the_other_way_round(tmp_path: Path) -> None:
+    plan = TrainingPlan("net", "image", (1, 6, 6), 3, (Threshold(60),), (33, 9), Settings(rule="bep", batch=8))
+    (tmp_path / "net.bnnm").write_bytes(api.train(plan, training.images(60), epochs=1).result())
+    files = api.emit(tmp_path / "net.bnnm", "c", train=True, name="net").files
+    for name in ("net_train.h", "net_train.c", "net_train_selftest.c"):
+        (tmp_path / name).write_bytes(files[name])
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "cc",
+        "-target",
+        "powerpc-linux-musleabi",
+        "-static",
+        "-O2",
+        "-o",
+        "net",
+    ]
+    subprocess.run([*command, "net_train.c", "net_train_selftest.c"], cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run(["qemu-ppc", "./net"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "net_train: ok, 48 golden samples\n")

@@ -303,6 +303,34 @@ def test_a_device_goes_on_where_the_desktop_ended(tmp_path: Path) -> None:
 
 
 @needs_gcc
+def test_two_trainings_do_not_meet(tmp_path: Path) -> None:
+    plan, data = networks()["threshold"]
+    device = Device(emitted(tmp_path, trained(plan, data)), tmp_path)
+    states = [np.zeros(device.size("WORDS"), np.uint32) for _ in range(2)]
+    bits = np.random.default_rng(0).integers(0, 2**32, (2, 8, device.size("SAMPLE_WORDS")), np.uint32)
+    alone = []
+    for which in (0, 1):  # one after the other
+        device.state = states[which]
+        device.call("init")
+        for number in range(8):
+            device.call("accumulate_bits", bits[which, number], number % 3)
+        device.call("end_batch")
+        alone.append(device.call("checksum"))
+    assert alone[0] != alone[1]
+    for which in (0, 1):
+        device.state = states[which]
+        device.call("init")
+    for number in range(8):  # in turns
+        for which in (0, 1):
+            device.state = states[which]
+            device.call("accumulate_bits", bits[which, number], number % 3)
+    for which in (0, 1):
+        device.state = states[which]
+        device.call("end_batch")
+        assert device.call("checksum") == alone[which]
+
+
+@needs_gcc
 def test_a_full_batch_and_a_wrong_label_change_nothing(tmp_path: Path) -> None:
     plan, data = networks()["threshold"]
     device = Device(emitted(tmp_path, trained(plan, data)), tmp_path)
