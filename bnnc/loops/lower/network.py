@@ -388,10 +388,10 @@ class Network:
         arena, arena_bytes = self._arena()
         same = shared(dict.fromkeys(call.function for call in self.calls))
         b = Builder("run", comment="n samples, one after the other")
-        parameters: dict[str, Buffer] = {}
+        parameters: dict[Buffer, Buffer] = {}
         for buffer in (*self._inputs, *self._outputs):
             made = b.parameter(buffer.name, buffer.element, buffer.length, buffer.access)
-            parameters[buffer.name] = made
+            parameters[buffer] = made
         n = b.scalar("n", loop.I64)
         with b.loop(n, "sample") as sample:
             for call in self.calls:
@@ -403,7 +403,7 @@ class Network:
                     elif storage.buffer.space == "constant":
                         arguments.append(at(storage.buffer))
                     else:
-                        mine = parameters[storage.buffer.name]
+                        mine = parameters[storage.buffer]
                         arguments.append(at(mine, sample * mine.length))
                 if call.once:
                     with b.when(loop.compare("eq", sample, loop.constant(0, loop.I64))):
@@ -411,8 +411,8 @@ class Network:
                 else:
                     b.call(same[call.function], *arguments)
         entry = b.function()
-        inputs = tuple(parameters[buffer.name] for buffer in self._inputs)
-        outputs = tuple(parameters[buffer.name] for buffer in self._outputs)
+        inputs = tuple(parameters[buffer] for buffer in self._inputs)
+        outputs = tuple(parameters[buffer] for buffer in self._outputs)
         functions = tuple(with_callees(dict.fromkeys(same.values())))
         program = Program(identifier(self.module.name), functions, entry, inputs, outputs, arena_bytes)
         facts = tuple(CallFact(same[call.function].name, call.op, call.op.loc) for call in self.calls)
