@@ -138,6 +138,51 @@ class Loops(Protocol):
         ...
 
 
+@runtime_checkable
+class Provable(Protocol):
+    """What a backend may also be: one that proves what it emits."""
+
+    def prove(self, module: Module, options: Any) -> Artifact:
+        """What `emit` gives, with a certificate `proof.json`; its content is the fact `proof`. Raises BnncError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel that was tried for a layer. `total`: what the network then executes a sample, None where it is too large;
+    `difference`: how much more that is than before. `default`: the machine's favourite; `chosen`: the best."""
+
+    layer: str
+    kernel: str
+    total: float | None
+    difference: float | None
+    default: bool
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning found: `before` and `after` are counts a sample in `unit`; `text` is the content of a file, called
+    `saved_as`, by which the target takes the choice again."""
+
+    candidates: tuple[Candidate, ...]
+    board: str
+    unit: str
+    before: float
+    after: float
+    saved_as: str
+    text: str
+
+
+@runtime_checkable
+class Tunes(Protocol):
+    """What a backend may also be: one that measures which kernel suits each layer best."""
+
+    def tune(self, module: Module, options: Any, inputs: Mapping[str, np.ndarray]) -> Tuned:
+        """Tries the kernels on these inputs, batch first. Raises BnncError where nothing can be measured here."""
+        ...
+
+
 class Frontend(Protocol):
     """Reads a model file into a module of the «nn» or «bit» level."""
 

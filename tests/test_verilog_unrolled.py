@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from bnnc import api
 from bnnc.backends.verilog.design import Stream
 from bnnc.backends.verilog.unrolled.engine import Unrolled, unrolled_engine
 from bnnc.backends.verilog.unrolled.layers import DenseLayer
 from bnnc.backends.verilog.unrolled.technology import TECHNOLOGIES
+from bnnc.diagnostics import BnncError
+from bnnc.ir import bit, move
+from bnnc.ir.module import Input, Module, Output
+from bnnc.ir.types import Bit, Trit
+from tests.circuits import agrees
 from tests.verilog import RTL, needs_iverilog, pack, simulate, unpack
 
 
@@ -79,3 +85,51 @@ def test_layers_of_signs_compute_the_same_sums_and_steps(technology: str, sizes:
     raw = rng.integers(0, 2, (40, sizes[0]))
     got = run(engine, source, result, raw, stall=60)
     assert (values_of(result, got) == expected(layers, values_of(source, raw))).all()
+
+
+def chain(rng: np.random.Generator) -> Module:
+    """Bits, two dense layers with steps (one of them falling), sums."""
+    x = Input("x", Bit(), (19,))
+    first = bit.Dense(x, signs(rng, 12, 19))
+    one = bit.Step(first, np.zeros((1, 1), np.int32), np.array([[-1, 1]], np.int32), Bit())
+    second = bit.Dense(one, signs(rng, 7, 12))
+    two = bit.Step(second, np.full((1, 1), 2, np.int32), np.array([[1, -1]], np.int32), Bit())
+    return Module("chain", (x,), (Output("y", bit.Dense(two, signs(rng, 5, 7))),))
+
+
+def pictures(rng: np.random.Generator) -> Module:
+    """A padded convolution to ternary values, one of ternary weights with a stride, a dense layer."""
+    x = Input("x", Bit(), (3, 6, 5))
+    first = bit.Conv(x, signs(rng, 4, 27).reshape(4, 3, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, -1)
+    thresholds = np.sort(rng.integers(-9, 10, (4, 2)), axis=1).astype(np.int32)
+    one = bit.Step(first, thresholds, np.tile(np.array([-1, 0, 1], np.int32), (4, 1)), Trit())
+    weights = rng.integers(-1, 2, (5, 4, 3, 2)).astype(np.int8)
+    second = bit.Conv(one, weights, (2, 1), (1, 0, 1, 0), (1, 1), 1, 0)
+    two = bit.Step(second, np.array([[0]], np.int32), np.array([[-1, 1]], np.int32), Bit())
+    flat = move.Reshape(two, (two.type.size,))
+    return Module("pictures", (x,), (Output("y", bit.Dense(flat, signs(rng, 3, two.type.size))),))
+
+
+@needs_iverilog
+@pytest.mark.parametrize("technology", TECHNOLOGIES)
+@pytest.mark.parametrize("make", [chain, pictures])
+def test_a_network_of_unrolled_layers_gives_the_reference_s_bits(
+    make: Callable[[np.random.Generator], Module], technology: str
+) -> None:
+    agrees(make(np.random.default_rng(1)), 1, unroll="all", technology=technology, levels="2")
+
+
+@needs_iverilog
+@pytest.mark.parametrize("layers", ["2", "1,3", "3,2"])
+def test_some_layers_are_unrolled_and_the_others_are_folded(layers: str) -> None:
+    agrees(chain(np.random.default_rng(2)), 2, unroll=layers)
+    agrees(pictures(np.random.default_rng(3)), 3, unroll=layers)
+
+
+def test_equal_networks_give_equal_files_and_an_unknown_layer_is_an_error() -> None:
+    module = chain(np.random.default_rng(4))
+    first = api.emit(module, "verilog", unroll="all")
+    assert dict(first.files) == dict(api.emit(module, "verilog", unroll="all").files)
+    with pytest.raises(BnncError) as caught:
+        api.emit(module, "verilog", unroll="9")
+    assert caught.value.diagnostics[0].code == "B0621"

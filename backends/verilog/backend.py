@@ -16,6 +16,7 @@ from bnnc.backends.verilog.makefile import makefile_text
 from bnnc.backends.verilog.package import Package, bench_files, circuit_files, golden_files
 from bnnc.backends.verilog.plan_unrolled import Unrolling
 from bnnc.backends.verilog.planner import layers_of, plan
+from bnnc.backends.verilog.proof.certificate import certificate, certificate_text
 from bnnc.backends.verilog.report import report, report_text
 from bnnc.ir.module import Module
 from bnnc.protocols import API_VERSION, Artifact
@@ -59,21 +60,16 @@ class Backend:
 
     def emit(self, module: Module, options: VerilogOptions) -> Artifact:
         """`rtl/`, `mem/`, `tb/`, Makefile and report.json. Raises BnncError B0620 to B0622."""
+        return _emitted(packaged(module, options))
+
+    def prove(self, module: Module, options: VerilogOptions) -> Artifact:
+        """The source package with proof.json. Raises BnncError B0625 where a statement does not hold."""
         package = packaged(module, options)
-        document = report(package)
-        files = {
-            **circuit_files(package),
-            **bench_files(package),
-            **golden_files(package),
-            "Makefile": makefile_text(package.design, package.made_by),
-            "report.json": report_text(document),
-        }
-        facts = {
-            "top": package.design.name,
-            "weight_bytes": -(-document["memory_bits"] // 8),
-            "cycles": _cycles(package),
-        }
-        return Artifact({name: text.encode() for name, text in files.items()}, facts)
+        artifact = _emitted(package)
+        texts = {name: text.decode() for name, text in artifact.files.items() if name.startswith("rtl/")}
+        document = certificate(package.design, {name.removeprefix("rtl/"): text for name, text in texts.items()})
+        files = {**artifact.files, "proof.json": certificate_text(document).encode()}
+        return Artifact(files, {**artifact.facts, "proof": document})
 
     def build(self, module: Module, options: VerilogOptions) -> Artifact:
         """The source package: a bitstream is made by the tools of an FPGA."""
@@ -98,6 +94,24 @@ def packaged(module: Module, options: VerilogOptions) -> Package:
         rest = [engine for engine in plan(boundary, folding, unrolling).design.engines if not engine.layer]
         folding = chosen(layers, goals, technology, total(rest, technology))
     return Package(boundary, plan(boundary, folding, unrolling))
+
+
+def _emitted(package: Package) -> Artifact:
+    """The source package."""
+    document = report(package)
+    files = {
+        **circuit_files(package),
+        **bench_files(package),
+        **golden_files(package),
+        "Makefile": makefile_text(package.design, package.made_by),
+        "report.json": report_text(document),
+    }
+    facts = {
+        "top": package.design.name,
+        "weight_bytes": -(-document["memory_bits"] // 8),
+        "cycles": _cycles(package),
+    }
+    return Artifact({name: text.encode() for name, text in files.items()}, facts)
 
 
 def _cycles(package: Package) -> int:

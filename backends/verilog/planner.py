@@ -169,7 +169,7 @@ def _entry_stream(
     slowest = max((layer.cycles(folding.of(layer)) for layer in layers.values()), default=1)
     first = _first_layer(boundary, entry)
     simd = folding.of(layers[first]).simd if first in layers else stream.channels
-    if first is not None and layers[first].vectors == 1:
+    if first in layers and layers[first].vectors == 1:
         stream = dataclasses.replace(stream, pixels=1, channels=stream.elements)
     fitting = [n for n in divisors(stream.channels) if n == 1 or n * stream.width <= MOST_WIRES]
     fitting = [n for n in fitting if simd % n == 0 or n % simd == 0]

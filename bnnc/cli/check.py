@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bnnc.cli.work import Model
     from bnnc.config import Config
     from bnnc.diagnostics import Diagnostic
+    from bnnc.ir.module import Module
 
 Versus = Annotated[
     str | None,
@@ -33,6 +34,15 @@ Versus = Annotated[
 EachPass = Annotated[
     bool,
     typer.Option("--each-pass", help="Check every pass of the compiler.", show_default=False, rich_help_panel=o.RUN),
+]
+Prove = Annotated[
+    bool,
+    typer.Option(
+        "--prove",
+        help="Prove the code for all inputs, as far as the target can; writes it with its proof.json.",
+        show_default=False,
+        rich_help_panel=o.RUN,
+    ),
 ]
 COUNT = 100
 PASS_COUNT = 16
@@ -50,6 +60,7 @@ def check(
     split: o.Split = None,
     versus: Versus = None,
     each_pass: EachPass = False,
+    prove: Prove = False,
     fail_under: o.FailUnder = None,
     check: o.Check = None,
     seed: o.Seed = None,
@@ -84,11 +95,17 @@ def check(
         if input and flags["data"]:
             raise usage("both --input and --data were given", helps=("leave one of them out",))
         with work.loaded(chosen, console) as found:
-            _check(found, chosen, console, input, versus, each_pass)
+            _check(found, chosen, console, input, versus, each_pass, prove)
 
 
 def _check(
-    found: Model, chosen: Config, console: Console, input: str | None, versus: str | None, each_pass: bool
+    found: Model,
+    chosen: Config,
+    console: Console,
+    input: str | None,
+    versus: str | None,
+    each_pass: bool,
+    prove: bool,
 ) -> None:
     from bnnc import api, checking
     from bnnc.cli import work
@@ -100,6 +117,7 @@ def _check(
     rows = _passes(found, chosen, inputs) if each_pass else []
     bits = found.module if chosen.target == "reference" else api.optimise(found.module)
     work.show_notes(bits, console, frozenset(note.text for note in found.module.notes))
+    proof = _proof(found, chosen, bits, console) if prove else {}
     network = api.network(
         found.module, chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine, bits=bits
     )
@@ -115,7 +133,7 @@ def _check(
     verdict = checking.compare(found.module, network.run, pieces, expected, count=chosen.check or None, seconds=limit)
     if verdict.labelled > verdict.agreement.inputs:
         console.note(f"the first {verdict.agreement.inputs} were compared with {judge}; --check N compares more")
-    document = {"check": verdict.as_json(), **({"passes": [row.as_json() for row in rows]} if rows else {})}
+    document = {"check": verdict.as_json(), **({"passes": [row.as_json() for row in rows]} if rows else {}), **proof}
     problems = [row for row in rows if row.wrong]
     failures = [_wrong_pass(row) for row in problems[:1]]
     if verdict.agreement.different:
@@ -130,6 +148,29 @@ def _check(
     console.finish(ok=not failures, model=found.title, target=chosen.target, **document, **place)
     if failures:
         raise typer.Exit(Exit.CHECK_FAILED)
+
+
+def _proof(found: Model, chosen: Config, bits: Module, console: Console) -> dict[str, Any]:
+    """Proves the target's code and writes it; what the JSON document says of it."""
+    from bnnc import api, registry
+    from bnnc.cli.files import check_folder, write_folder
+    from bnnc.config import usage
+    from bnnc.protocols import Provable
+
+    backend = registry.backend(chosen.target)
+    if not isinstance(backend, Provable):
+        raise usage(f"target `{chosen.target}` proves nothing", helps=("--target verilog -X unroll=all --prove",))
+    folder = Path(chosen.output) if chosen.output else Path("build") / found.net / f"{chosen.target}-proof"
+    check_folder(folder, False)
+    options = api.backend_options(backend, chosen.extra, machine=chosen.machine, source=str(found.path))
+    artifact = backend.prove(bits, options)
+    write_folder(folder, artifact.files, False)
+    document = artifact.facts["proof"]
+    rest = document["not_proven"]["engines"]
+    console.put(f"proven for all inputs: {document['neurons']} neurons; {folder / 'proof.json'}")
+    if rest:
+        console.note(f"{len(rest)} engines are not part of the proof: {document['not_proven']['why']}")
+    return {"proof": {"file": str(folder / "proof.json"), **document}}
 
 
 def _expected(

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 TOKEN = re.compile(
-    r"\s+|//[^\n]*|\(\*.*?\*\)|(\d*'[bhd][0-9a-fA-F_]+|[A-Za-z_$][\w$]*|\d+|<=|@|[()\[\]{},;:.=~#])", re.DOTALL
+    r"\s+|//[^\n]*|/\*.*?\*/|\(\*.*?\*\)|(\d*'[bhd][0-9a-fA-F_]+|[A-Za-z_$][\w$]*|\d+|<=|@|[()\[\]{},;:.=~#])",
+    re.DOTALL,
 )
 NUMBER = re.compile(r"(\d*)'([bhd])([0-9a-fA-F_]+)|(\d+)")
 
