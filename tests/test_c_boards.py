@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from benchmarks import boards, microcontrollers
+from bnnc.backends.c import Backend
 from bnnc.backends.c.boards import find
 from tests.shared import ROOT
 from tests.test_boards import needs_board
@@ -60,3 +62,20 @@ def test_small_cifar_fits_a_micro_bit() -> None:
     assert found.ok, found.said
     assert found.ram + found.stack < 12 * 1024
     assert found.flash < 22 * 1024
+
+
+STRICT = "-std=c99 -Wall -Wextra -pedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-align -Wcast-qual -Werror"
+
+
+@needs_board("cortex-m0")
+@pytest.mark.parametrize("cpu", ["cortex-m0", "cortex-m4"])
+def test_what_arm_processors_load_together_compiles_at_any_level(cpu: str, tmp_path: Path) -> None:
+    """Lines of assembly ask for registers by name: there must be enough of them, however a user compiles."""
+    options = Backend.Options(machine=cpu, input_layout="hwc", name="net")
+    for name, data in Backend().emit(microcontrollers.small_cifar(), options).files.items():
+        (tmp_path / name).write_bytes(data)
+    assert "BNNC_ADD_WORDS(next" in (tmp_path / "net.c").read_text()
+    for level in ("-O0", "-O1", "-O2", "-O3", "-Os", "-O2 -fno-omit-frame-pointer", "-O2 -fPIC", "-O2 -g -fno-inline"):
+        command = f"arm-none-eabi-gcc -mcpu={cpu} -mthumb {STRICT} {level} -c net.c -o net.o"
+        done = subprocess.run(command.split(), cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{level}: {done.stderr}"

@@ -12,6 +12,7 @@ from bnnc.backends.c.names import comment_text
 from bnnc.backends.c.primitives import POPCOUNT_CALL, POPCOUNT_SUMS, POPCOUNT_TABLE, primitives
 from bnnc.backends.c.printer import Printed
 from bnnc.backends.c.runs import NEAR
+from bnnc.backends.c.sums import ADD_WORDS
 from bnnc.backends.c.vectors import vectors_text
 from bnnc.loops.ir import F32, I16, I64, Buffer
 from bnnc.loops.machine import Machine
@@ -174,6 +175,8 @@ def preamble(printed: Printed, machine: Machine) -> list[str]:
     parts += ["", _rom(machine), _ALONE]
     if printed.ordered:
         parts.append(_IN_ORDER)
+    if "BNNC_ADD_WORDS" in printed.primitives:
+        parts.append(ADD_WORDS)
     if "BNNC_NEAR" in printed.primitives:
         parts.append(NEAR)
     aliases = [ALIASES[e] for e in (I16, F32, I64) if e in printed.elements]

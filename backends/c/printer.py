@@ -12,6 +12,7 @@ from bnnc.backends.c.expressions import ExpressionPrinter, word_type
 from bnnc.backends.c.names import RESERVED, Locals, comment_text
 from bnnc.backends.c.ranges import Interval, Ranges
 from bnnc.backends.c.runs import runs_of
+from bnnc.backends.c.sums import TOGETHER, sums_at
 from bnnc.backends.c.vectors import function_name
 from bnnc.diagnostics import error
 from bnnc.loops.ir import (
@@ -299,7 +300,15 @@ class _FunctionPrinter(ExpressionPrinter):
         loads = [isinstance(s, Assign) and any(isinstance(n, Load | Gather) for n in nodes_of(s.value)) for s in body]
         ordered = sum(loads) >= MANY_LOADS
         runs = runs_of(body) if self.index_bits == 16 else {}
+        done = 0
         for number, statement in enumerate(body):
+            if number < done:
+                continue
+            sums = sums_at(body, number) if self.index_bits == 32 else None
+            if sums is not None:
+                self._add_words(*sums)
+                done = number + len(sums[2])
+                continue
             if ordered and loads[number] and number and not loads[number - 1]:
                 self._line("BNNC_IN_ORDER;")
                 self._printed.ordered = True
@@ -338,6 +347,15 @@ class _FunctionPrinter(ExpressionPrinter):
                     self._line(f"{self._symbols[callee]}({shown});")
                 case Barrier():
                     pass  # one sample runs on one thread
+
+    def _add_words(self, buffer: Buffer, place: Variable, sums: list[Variable]) -> None:
+        """Neighbouring words are added to these sums."""
+        name = self._locals.fresh("next")
+        self._line(f"const uint32_t *{name} = {self.place(buffer, place)};")
+        for first in range(0, len(sums), TOGETHER):
+            shown = ", ".join(self.names[total] for total in sums[first : first + TOGETHER])
+            self._line(f"BNNC_ADD_WORDS({name}, {shown});")
+        self.used.add("BNNC_ADD_WORDS")
 
     def _assign(self, variable: Variable, value: Expression) -> None:
         text = self.wide(value) if variable.of == I64 and not self.is_index(variable) else self.value(value)

@@ -155,15 +155,16 @@ class PixelConv:
         self.layout = layout = _Layout(shape, weights, window, most_words)
         outputs = layout.outputs
         self.comment = f"{outputs} outputs, window {window.kernel} on {layout.channels} channels of pixels"
-        taps, positive = self._taps(weights)
-        self.taps = constant_buffer(f"{name}_weights", taps, "[output] taps to add, then taps to subtract", 2)
-        self.positive = constant_buffer(f"{name}_positive", positive, "[output] how many taps are added", 1)
+        taps, negative = self._taps(weights)
+        self.taps = constant_buffer(f"{name}_weights", taps, "[output] taps to subtract, then taps to add", 2)
+        self.negative = constant_buffer(f"{name}_negative", negative, "[output] how many taps are subtracted", 1)
         # No sum of an output is beyond these, so neither need its limit be.
         most = 255 * (weights > 0).sum((1, 2, 3)).astype(np.int64)
         least = -255 * (weights < 0).sum((1, 2, 3)).astype(np.int64)
         limits = np.clip(np.broadcast_to(thresholds[:, 0], outputs).astype(np.int64), least, most + 1)
-        start = (0x8000 - limits) * 0x10001 & 0xFFFFFFFF
-        self.start = constant_buffer(f"{name}_threshold", start.astype(np.uint32), "[output] where both sums start", 4)
+        start = (limits - 0x8000) * 0x10001 & 0xFFFFFFFF
+        comment = "[output] where both sums start, turned round"
+        self.start = constant_buffer(f"{name}_threshold", start.astype(np.uint32), comment, 4)
         table = np.broadcast_to(values, (outputs, 2))
         flips, keep = np.zeros((2, -(-outputs // WORD) * WORD), np.int64)
         flips[:outputs] = table[:, 0] > 0
@@ -175,7 +176,7 @@ class PixelConv:
             self.keep = constant_buffer(f"{name}_real", words_of(keep), "outputs that can change", 4)
 
     def _taps(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint16 [O, taps], where sums lie: those to be added first; and how many these are, uint8 [O]."""
+        """uint16 [O, taps], where sums lie: those to be subtracted first; and how many these are, uint8 [O]."""
         layout, found = self.layout, []
         for own in weights:
             added: list[int] = []
@@ -187,8 +188,8 @@ class PixelConv:
                     place = ky * layout.slot + layout.place(start, taps, self.window.dilations[1], code)
                     (added if signs[0] else taken).append(place)
             found.append((added, taken))
-        taps_ = np.array([added + taken for added, taken in found], np.uint16)
-        return taps_, np.array([len(added) for added, _ in found], np.uint8)
+        taps_ = np.array([taken + added for added, taken in found], np.uint16)
+        return taps_, np.array([len(taken) for _, taken in found], np.uint8)
 
     # ----------------------------------------------------------------------------------------------------- the layer
     def function(self) -> Function:
@@ -291,15 +292,15 @@ class PixelConv:
                     if ends[part] == ends[part + 1]:
                         continue
                     with b.loop(ends[part + 1], "o", start=ends[part], unroll_one=False) as o:
-                        positive = Convert("zext", load(self.positive, o), I64)
+                        negative = Convert("zext", load(self.negative, o), I64)
                         answers = at(words, layout.answers + part * layout.words)
                         taps, start = at(self.taps, o * each), load(self.start, o)
-                        b.call(sums, at(words, left), taps, answers, positive, start)
+                        b.call(sums, at(words, left), taps, answers, negative, start)
                 self._write(b, words, y, left, group, (ends[1] - ends[0], ends[2] - ends[1]))
         return b.function()
 
     def _sums(self) -> Function:
-        """NAME_sums(tables, taps, answers, positive, start): the sums of one output for a block of words.
+        """NAME_sums(tables, taps, answers, negative, start): the sums of one output for a block of words.
 
         The highest bits of both halves become the highest of an answer word, whose others move down: sixteen times.
         """
@@ -309,13 +310,16 @@ class PixelConv:
         tables = b.parameter("tables", I32, layout.raw - layout.half + layout.words)
         taps = b.parameter("taps", I16, each)
         answers = b.parameter("answers", I32, layout.words, access="both")
-        positive, start = b.scalar("positive", I64), b.scalar("start", I32)
+        negative, start = b.scalar("negative", I64), b.scalar("start", I32)
         sums = [b.variable(f"a{j}", start) for j in range(layout.words)]
-        for operator, first, last in (("add", constant(0, I64), positive), ("sub", positive, constant(each, I64))):
+        for first, last in ((constant(0, I64), negative), (negative, constant(each, I64))):
             with b.loop(last, "k", start=first, unroll_one=False) as k:
                 place = b.let(Convert("zext", load(taps, k), I64), "place")
                 for j, total in enumerate(sums):
-                    b.assign(total, binary(operator, total, load(tables, place + j)))
+                    b.assign(total, total + load(tables, place + j))
+            if first is not negative:
+                for total in sums:
+                    b.assign(total, constant(0, I32) - total)
         for j, total in enumerate(sums):
             b.store(answers, j, Binary("lshr", load(answers, j), constant(1, I32)) | (total & TOP))
         return b.function()
