@@ -65,7 +65,7 @@ def settled(circuit: Circuit, op: Op, value: Value, bias: np.ndarray, factor: in
         ("SHIFT", shift),
     ]
     out = _stream(stream, name)
-    latency = 4 if factor == 1 else 5 if max(stream.width, _range_width(factor, factor)) <= 18 else 7
+    latency = 5 if factor == 1 else 6 if max(stream.width, _range_width(factor, factor)) <= 18 else 8
     circuit.add(name, "bnnc_fix_settle", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=latency))
     return Value(out, value.order, op.type)
 
@@ -115,7 +115,7 @@ def lines(circuit: Circuit, op: fixed.Map, value: Value) -> Value:
         ("SHIFT", op.shift),
     ]
     out = _stream(stream, name)
-    latency = 6 if max(stream.width + (not stream.signed), slope_width) <= 18 else 8
+    latency = 7 if max(stream.width + (not stream.signed), slope_width) <= 18 else 9
     circuit.add(name, "bnnc_fix_lines", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=latency))
     return Value(out, value.order, op.type)
 
@@ -144,7 +144,7 @@ def table(circuit: Circuit, op: fixed.Table, value: Value) -> Value:
         ("TABLE", memory(f"{name}_table", (values[:-1, None], WORD), (np.diff(values)[:, None], WORD + 1))),
     ]
     out = _stream(stream, name)
-    circuit.add(name, "bnnc_fix_table", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=8))
+    circuit.add(name, "bnnc_fix_table", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=9))
     return Value(out, value.order, op.type)
 
 

@@ -48,7 +48,7 @@ def affine(
         ("TABLE", table),
     ]
     out = dataclasses.replace(stream, name=name, width=width, signed=signed, multiplier=1, offset=0)
-    latency = 3 if max(stream.width + (not stream.signed), slope_width) <= 18 else 5
+    latency = 4 if max(stream.width + (not stream.signed), slope_width) <= 18 else 6
     circuit.add(name, "bnnc_affine", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=latency))
     return dataclasses.replace(value, stream=out)
 

@@ -57,7 +57,7 @@ def step(circuit: Circuit, op: bit.Step, value: Value) -> Value:
         ("TABLE", memory(f"{name}_table", *fields)),
     ]
     out = dataclasses.replace(stream, name=name, width=width, signed=signed, multiplier=multiplier, offset=offset)
-    circuit.add(name, "bnnc_step", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=2))
+    circuit.add(name, "bnnc_step", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=3))
     return Value(out, value.order, op.type)
 
 
@@ -132,7 +132,7 @@ def lookup(circuit: Circuit, op: Op, value: Value, raws: np.ndarray, low: int, w
         ("TABLE", memory(f"{name}_table", (entries, width))),
     ]
     out = dataclasses.replace(stream, name=name, width=width, signed=signed)
-    circuit.add(name, "bnnc_lookup", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=2))
+    circuit.add(name, "bnnc_lookup", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=3))
     return dataclasses.replace(value, stream=out)
 
 

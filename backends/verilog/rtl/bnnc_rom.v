@@ -34,7 +34,7 @@ module bnnc_rom #(
       initial $readmemh(FILE, words);
       always @(posedge clk) if (enable) word <= words[0];
     end else if (STYLE == 1) begin : g_logic
-      (* rom_style = "distributed", ram_style = "distributed", romstyle = "logic" *)
+      (* rom_style = "logic", romstyle = "logic" *)
       reg [WIDTH-1:0] words[0:DEPTH-1];
       initial $readmemh(FILE, words);
       always @(posedge clk) if (enable) word <= words[address];
