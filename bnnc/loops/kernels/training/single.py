@@ -89,29 +89,67 @@ def _ones(b: Builder, words: int, word: Callable[[Expression | int], Expression]
     """How many bits are set in so many words."""
     if machine.scalar_popcount:
         total = b.variable("ones", constant(0, I32))
-        with b.loop(words, "k", unroll_one=False) as k:
-            b.assign(total, total + popcount(word(k)))
+        with b.loop(words, "k", unroll_one=False) as place:
+            b.assign(total, total + popcount(word(place)))
         return total
     if words <= UNROLLED:
-        return _weighed(b, _reduced(b, [[word(k) for k in range(words)]]))
+        adders = _Adders(b)
+        for k in range(words):
+            adders.add(0, b.let(word(k), "x"))
+        return adders.count()
     # Words by eights: what comes out of the adders of four levels is counted, the rest is carried on.
     eights = words // 8
     low = [b.variable(text, constant(0, I32)) for text in ("ones", "twos", "fours")]
     counted = b.variable("counted", constant(0, I32))
     with b.loop(eights, "eight", unroll_one=False) as eight:
         at = b.let(eight * 8, "at")
-        carries: list[Expression] = [word(at + k) for k in range(8)]
-        for level in low:
-            summed: Expression = level
-            following: list[Expression] = []
-            for first, second in zip(carries[::2], carries[1::2], strict=True):
-                summed, carry = full_adder(b, summed, b.let(first, "a"), b.let(second, "b"))
-                following.append(carry)
-            b.assign(level, summed)
-            carries = following
-        b.assign(counted, counted + popcount(carries[0]))
-    rest: list[list[Expression]] = [[low[0], *(word(eights * 8 + k) for k in range(words % 8))], [low[1]], [low[2]]]
-    return b.let(Binary("shl", counted, constant(3, I32)) + _weighed(b, _reduced(b, rest)), "all_ones")
+        inner = _Adders(b, [*low])
+        for k in range(8):
+            inner.add(0, b.let(word(at + k), "x"))
+        for variable, (carried,) in zip(low, inner.levels, strict=False):
+            b.assign(variable, carried)
+        b.assign(counted, counted + popcount(inner.levels[3][0]))
+    rest = _Adders(b, [*low])
+    for k in range(words % 8):
+        rest.add(0, b.let(word(eights * 8 + k), "x"))
+    return b.let(Binary("shl", counted, constant(3, I32)) + rest.count(), "all_ones")
+
+
+class _Adders:
+    """Adds words lane by lane as they come, so that few of them are held at once: carry-save adders, a level a weight.
+
+    levels: words of weight 1, 2, 4, …, one or two of each until `count`.
+    """
+
+    def __init__(self, b: Builder, low: list[Expression] | None = None) -> None:
+        self.b = b
+        self.levels: list[list[Expression]] = [[word] for word in low or []]
+
+    def add(self, level: int, word: Expression) -> None:
+        """One more word of a weight."""
+        if level == len(self.levels):
+            self.levels.append([])
+        mine = self.levels[level]
+        mine.append(word)
+        if len(mine) == 3:
+            total, carry = full_adder(self.b, *mine)
+            self.levels[level] = [total]
+            self.add(level + 1, carry)
+
+    def count(self) -> Expression:
+        """How many bits were set in all words."""
+        b, level = self.b, 0
+        while level < len(self.levels):
+            if len(self.levels[level]) == 2:
+                first, second = self.levels[level]
+                self.levels[level] = [b.let(first ^ second, "sum")]
+                self.add(level + 1, b.let(first & second, "carry"))
+            level += 1
+        total: Expression = constant(0, I32)
+        for words in reversed(self.levels):
+            more = popcount(words[0]) if words else constant(0, I32)
+            total = b.let(total + total + more, "count")
+        return total
 
 
 def full_adder(b: Builder, a: Expression, c: Expression, d: Expression) -> tuple[Expression, Expression]:
@@ -119,37 +157,6 @@ def full_adder(b: Builder, a: Expression, c: Expression, d: Expression) -> tuple
     differ = b.let(a ^ c, "differ")
     total = b.let(differ ^ d, "sum")
     return total, b.let((a & c) | (differ & d), "carry")
-
-
-def _reduced(b: Builder, levels: list[list[Expression]]) -> list[Expression]:
-    """Words by weight 1, 2, 4, …, as one word of each weight."""
-    found: list[Expression] = []
-    level = 0
-    waiting = [[b.let(x, "x") for x in words] for words in levels]
-    while level < len(waiting):
-        words = waiting[level]
-        while len(words) > 1:
-            if level + 1 == len(waiting):
-                waiting.append([])
-            if len(words) == 2:
-                first, second = words.pop(0), words.pop(0)
-                words.append(b.let(first ^ second, "sum"))
-                waiting[level + 1].append(b.let(first & second, "carry"))
-                continue
-            total, carry = full_adder(b, words.pop(0), words.pop(0), words.pop(0))
-            words.append(total)
-            waiting[level + 1].append(carry)
-        found.append(words[0] if words else constant(0, I32))
-        level += 1
-    return found
-
-
-def _weighed(b: Builder, words: list[Expression]) -> Expression:
-    """The sum of 2^i times the bits of word i."""
-    total: Expression = constant(0, I32)
-    for word in reversed(words):
-        total = b.let(total + total + popcount(word), "count")
-    return total
 
 
 def added(name: str, width: int, coefficients: tuple[int, ...]) -> Function:
