@@ -13,8 +13,8 @@ module bnnc_adder_tree #(
     parameter integer IN_SIGNED = 1,
     parameter integer WIDTH = 12
 ) (
-    input                       clk,
     // verilator lint_off UNUSED
+    input                       clk,
     input  [LANES*IN_WIDTH-1:0] numbers,
     // verilator lint_on UNUSED
     input  [         LANES-1:0] pending,
