@@ -24,7 +24,7 @@ from bnnc.ir.module import Module
 from bnnc.passes import pipelines
 from bnnc.passes.manager import Observer
 from bnnc.passes.options import PassOptions
-from bnnc.protocols import Artifact, Backend, ImportOptions, Language, Loops
+from bnnc.protocols import Artifact, Backend, ImportOptions, Language, Loops, Tuned, Tunes
 from bnnc.reference.arrays import check_inputs
 from bnnc.train.engine import Plans
 
@@ -274,6 +274,23 @@ def loops(bits: Module, target: str, extra: Mapping[str, Any], *, threads: int =
     if not isinstance(backend, Loops):
         raise usage(f"target `{target}` does not work on loops", helps=("bnnc show --at bit",))
     return backend.loops(bits, backend_options(backend, extra, threads=threads, machine=machine))
+
+
+def tune(
+    model: Module | str | Path,
+    target: str,
+    extra: Mapping[str, Any],
+    inputs: Inputs,
+    *,
+    machine: str = "native",
+) -> Tuned:
+    """Which kernel makes each layer cheapest on the target's machine, measured on these inputs. Raises BnncError."""
+    module = model if isinstance(model, Module) else load(model)
+    backend = registry.backend(target)
+    if not isinstance(backend, Tunes):
+        raise usage(f"target `{target}` has no kernels to choose from", helps=("--target c --machine cortex-m4",))
+    check_inputs(module, inputs)
+    return backend.tune(optimise(module), backend_options(backend, extra, machine=machine), inputs)
 
 
 def run(model: Module | str | Path, inputs: Inputs, *, on: str = "llvm", **options: Any) -> dict[str, np.ndarray]:

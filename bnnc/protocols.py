@@ -149,8 +149,8 @@ class Provable(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kernel that was tried for a layer. `total`: what the network then executes a sample, None where it is too large;
-    `difference`: how much more that is than before. `default`: the machine's favourite; `chosen`: the best."""
+    """A kernel that was tried for a layer. `total`: what the network then executes a sample, None where that is too
+    large; `difference`: how much more it is than before. `default`: the machine's favourite; `chosen`: the best."""
 
     layer: str
     kernel: str

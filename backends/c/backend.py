@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from bnnc.backends.c import host
 from bnnc.backends.c.arrange import single_header, split
 from bnnc.backends.c.boards import AUTO, HOST, Emulated, find
+from bnnc.backends.c.boards.choice import needed
 from bnnc.backends.c.files import Net, checksum, header_text, source_text
 from bnnc.backends.c.interface import interface_of, signature_of
 from bnnc.backends.c.names import comment_text, prefix_of
@@ -18,6 +22,7 @@ from bnnc.backends.c.printer import print_program
 from bnnc.backends.c.selftest import selftest_text
 from bnnc.backends.c.training_engine import DeviceEngine
 from bnnc.backends.c.training_files import training_files
+from bnnc.backends.c.tuning import kernels_of, tune
 from bnnc.diagnostics import BnncError, Exit, error
 from bnnc.ir.module import Module
 from bnnc.ir.op import Op
@@ -25,7 +30,7 @@ from bnnc.loops.ir import Fma, Function, expressions_of, nodes_of, statements_of
 from bnnc.loops.lower.network import Lowered, lower
 from bnnc.loops.machine import CONTROLLERS, Machine
 from bnnc.loops.text import print_program as program_text
-from bnnc.protocols import API_VERSION, Artifact, Place
+from bnnc.protocols import API_VERSION, Artifact, Counts, Place, Tuned
 from bnnc.train.engine import Engine, Step
 
 
@@ -42,6 +47,8 @@ class COptions:
         default="auto",
         metadata={"help": "where run and check run it: auto (an emulated board, if one is here), host, or a board"},
     )
+    tune: bool = field(default=False, metadata={"help": "bench: try all kernels of all layers, and keep the best"})
+    tuned: str = field(default="", metadata={"help": "a file of `bench -X tune`, which chooses the kernels"})
     name: str = field(default="", metadata={"help": "what files and functions are called; default: the model's name"})
     package: Literal["none", "arduino", "platformio", "zephyr", "esp-idf", "cmake", "cmsis-pack"] = field(
         default="none", metadata={"help": "make it a library of a build system, with an example"}
@@ -116,7 +123,22 @@ class Backend:
     def loops(self, module: Module, options: COptions) -> str:
         """The «loop» program as text."""
         machine = machine_named(options.machine)
-        return program_text(lower(interface_of(module, options.input_layout == "hwc").module, machine).program)
+        kernels = kernels_of(options.tuned, machine.name)
+        return program_text(lower(interface_of(module, options.input_layout == "hwc").module, machine, kernels).program)
+
+    def tune(self, module: Module, options: COptions, inputs: Mapping[str, np.ndarray]) -> Tuned:
+        """What every kernel of every layer executes on an emulated board. Raises BnncError B0614 without one."""
+        machine = machine_named(options.machine)
+        plain = replace(options, tune=False, tuned="", package="none", split=False, single_header=False)
+        _, lowered = _made(module, plain)
+        needed(machine.name, AUTO if options.board == HOST else options.board)
+
+        def count(kernels: Mapping[str, str]) -> Counts:
+            net, made = _made(module, plain, kernels)
+            return OnBoard(net.interface, Emulated(_files(net, made), machine.name, options.board)).count(inputs)
+
+        prefix = prefix_of(options.name or module.name)
+        return tune(lowered.kernels, machine.name, count, options.tuned or f"{prefix}.tuned.json")
 
 
 def machine_named(name: str) -> Machine:
@@ -129,6 +151,17 @@ def machine_named(name: str) -> Machine:
     raise error(
         "B0601", f"the C target knows no machine `{name}`", helps=(f"choose one of: {known}",), exit_code=Exit.USAGE
     )
+
+
+def _refuse_tuning(options: COptions) -> None:
+    """Kernels are tried by `bnnc bench`; other commands take its file."""
+    if options.tune:
+        raise error(
+            "B0101",
+            "`-X tune` is for `bnnc bench`, which tries the kernels and writes a file",
+            helps=("-X tuned=FILE, with the file that it wrote",),
+            exit_code=Exit.USAGE,
+        )
 
 
 def _refuse_mixtures(options: COptions) -> None:
@@ -161,10 +194,12 @@ def _here(machine: Machine, board: str, installs: tuple[str, ...], small: tuple[
     return Place(f"this computer, with the code for {machine.name}" + (f": {why}" if why else ""), False, installs)
 
 
-def _made(module: Module, options: COptions) -> tuple[Net, Lowered]:
+def _made(module: Module, options: COptions, kernels: Mapping[str, str] | None = None) -> tuple[Net, Lowered]:
     machine = machine_named(options.machine)
     interface = interface_of(module, options.input_layout == "hwc")
-    lowered = lower(interface.module, machine)
+    _refuse_tuning(options)
+    chosen = kernels_of(options.tuned, machine.name) if kernels is None else kernels
+    lowered = lower(interface.module, machine, chosen)
     program = lowered.program
     if not machine.fma:
         _refuse_floats(lowered, machine)

@@ -83,12 +83,16 @@ def _bench(
     import numpy as np
 
     from bnnc import api, timing
-    from bnnc.cli import work
+    from bnnc.cli import tuning, work
     from bnnc.cli.counting import count
     from bnnc.data.seeded import seeded
     from bnnc.peers import OnnxRuntime
     from bnnc.protocols import Counted
 
+    if tuning.wanted(chosen):
+        samples = work.file_inputs(input, found, console) if input else seeded(found.module, batch, chosen.seed)
+        tuning.tune(found, chosen, samples, console)
+        return
     network = api.network(found.module, chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine)
     given = work.file_inputs(input, found, console) if input else seeded(found.module, batch, chosen.seed)
     inputs = {name: np.resize(array, (batch, *array.shape[1:])) for name, array in given.items()}

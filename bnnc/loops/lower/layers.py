@@ -75,21 +75,53 @@ def _dense(network: Network, op: Op, weights: np.ndarray) -> tuple[Op, np.ndarra
 def _integer_layer(
     network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int, pad_value: int
 ) -> None:
+    match network.choices.choose(op, _fitting(network, op, x, weights, window, groups, pad_value)):
+        case "vectors":
+            _row_layer(network, op, x, weights, window, pad_value, vectors=True)
+        case "rows":
+            _row_layer(network, op, x, weights, window, pad_value, vectors=False)
+        case "pixels":
+            _pixel_layer(network, op, x, weights, window)
+        case "bytes":
+            _byte_layer(network, op, x, weights, window, pad_value)
+        case "carry-save":
+            _carry_layer(network, op, x, weights, window, pad_value)
+        case kernel:
+            _counting_layer(network, op, x, weights, window, groups, pad_value, planes=kernel == "popcount")
+
+
+def _fitting(
+    network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int, pad_value: int
+) -> list[str]:
+    """The kernels that can do a layer, the machine's favourite first."""
+    machine, plain = network.machine, "popcount" if _by_popcount(x, weights) else "lanes"
+    if machine.lanes > 1:
+        return [plain]
+    # Tables that functions share cannot lie in a memory that only special instructions read.
+    shared = not machine.rom
+    by_rows = shared and _by_rows(network, op, x, len(weights))
+    step, image = network.steps.get(op), _packed_image(network, x, window) if by_rows else None
+    rows = (image, weights, window, groups, step.thresholds.shape[1]) if image is not None and step else None
+    kernels = (
+        ("vectors", machine.row_lanes > 1 and rows is not None and vectors_fit(*rows), True),
+        ("rows", rows is not None and row_conv.fits(*rows), machine.rows),
+        ("pixels", shared and _on_pixels(network, op, x, weights, window, groups, pad_value), machine.rows),
+        ("bytes", _on_bytes(network, op, x, weights, groups, pad_value), machine.word_bits == 8),
+        ("carry-save", _by_carries(network, op, x, weights, window, groups), not machine.scalar_popcount),
+        (plain, True, True),
+        ("lanes", True, False),
+    )
+    liked = [name for name, fits, likes in kernels if fits and likes]
+    return list(dict.fromkeys([*liked, *(name for name, fits, _ in kernels if fits)]))
+
+
+def _counting_layer(
+    network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int, pad_value: int, *, planes: bool
+) -> None:
+    """Bits of planes counted, or numbers multiplied."""
     result, layout, epilogue = _ending(network, op)
     name = _name(network, op, window)
-    if network.machine.rows and _by_rows(network, op, x, weights, window, groups):
-        _row_layer(network, op, x, weights, window, pad_value)
-        return
-    if network.machine.rows and _on_pixels(network, op, x, weights, window, groups, pad_value):
-        _pixel_layer(network, op, x, weights, window)
-        return
-    if network.machine.word_bits == 8 and _on_bytes(network, op, x, weights, groups, pad_value):
-        _byte_layer(network, op, x, weights, window, pad_value)
-        return
-    if _by_carries(network, op, x, weights, window, groups):
-        _carry_layer(network, op, x, weights, window, pad_value)
-        return
-    if _by_popcount(x, weights):
+    if planes:
         image = _packed_image(network, x, window)
         places = [network.as_layout(x, image)]
         if groups == 1:
@@ -107,19 +139,16 @@ def _integer_layer(
     network.places[result] = network.emit(function, places, layout, result)
 
 
-def _by_rows(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int) -> bool:
-    """Whether rows of weights are added, 32 outputs a word: bits to bits, with enough outputs to fill the words."""
+def _by_rows(network: Network, op: Op, x: Op, outputs: int) -> bool:
+    """Whether rows of weights can be added, 32 outputs a word: bits to bits, with enough outputs to fill the words."""
     step = network.steps.get(op)
-    if step is None or not isinstance(step.dtype, Bit) or not isinstance(x.type.dtype, Bit) or len(weights) < 8:
-        return False
-    fits = vectors_fit if network.machine.row_lanes > 1 else row_conv.fits
-    return fits(_packed_image(network, x, window), weights, window, groups, step.thresholds.shape[1])
+    return step is not None and isinstance(step.dtype, Bit) and isinstance(x.type.dtype, Bit) and outputs >= 8
 
 
 def _by_carries(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int) -> bool:
-    """Whether bits are added by carry-save adders: where counting a word takes many instructions."""
+    """Whether bits can be added by carry-save adders."""
     step = network.steps.get(op)
-    if network.machine.lanes > 1 or network.machine.scalar_popcount or not isinstance(x.type.dtype, Bit):
+    if not isinstance(x.type.dtype, Bit):
         return False
     if step is not None and not (isinstance(step.dtype, Bit) and step.thresholds.shape[1] == 1):
         return False
@@ -199,7 +228,9 @@ def _pixel_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: W
     network.places[result] = network.emit(function, (place, scratch), layout, result)
 
 
-def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
+def _row_layer(
+    network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int, *, vectors: bool
+) -> None:
     result, layout, epilogue = _ending(network, op)
     image = _packed_image(network, x, window)
     assert isinstance(layout, Packed)
@@ -209,7 +240,7 @@ def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Win
         _name(network, op, window), image, weights, window, layout, epilogue.thresholds, epilogue.values,
     )  # fmt: skip
     outside = -1 if meaning is None else meaning
-    if network.machine.row_lanes > 1:
+    if vectors:
         function = vector_conv(*arguments, pad_value=pad_value, halo_value=outside, loc=op.loc)
         lengths = [(Int(-(2**15), 2**15 - 1), vector_scratch(image, window))]
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from bnnc.loops.kernels.elementwise import CONSTANTS, ELEMENTWISE, can_stand_bes
 from bnnc.loops.kernels.halo import fill_halo
 from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape, natural, packed
 from bnnc.loops.lower.fusion import flattened, fused_steps, inlined
+from bnnc.loops.lower.kernels import Choices, LayerKernels
 from bnnc.loops.lower.places import Place, Storage
 from bnnc.loops.lower.preparation import prepared
 from bnnc.loops.lower.sharing import shared
@@ -57,6 +58,7 @@ class Lowered:
 
     program: Program
     calls: tuple[CallFact, ...]
+    kernels: tuple[LayerKernels, ...] = ()
 
     @property
     def weight_bytes(self) -> int:
@@ -79,9 +81,12 @@ class _Call:
         return (*self.reads, self.write, *([] if self.beside is None else [self.beside]))
 
 
-def lower(module: Module, machine: Machine) -> Lowered:
-    """The program of a «bit» module. Raises BnncError B0603 for an op that has no kernel."""
-    return Network(rebuild(module, prepared), machine).finish()
+def lower(module: Module, machine: Machine, kernels: Mapping[str, str] | None = None) -> Lowered:
+    """The program of a «bit» module; `kernels`: of layers that are not to take the machine's favourite (kernels.py).
+
+    Raises BnncError B0603 for an op that has no kernel, B0618 for a kernel that cannot do its layer.
+    """
+    return Network(rebuild(module, prepared), machine, kernels or {}).finish()
 
 
 def input_scalar(op: Input) -> loop.Scalar:
@@ -103,8 +108,9 @@ def output_scalar(output: Output) -> loop.Scalar:
 class Network:
     """The program under construction: places of tensors and calls, in order."""
 
-    def __init__(self, module: Module, machine: Machine) -> None:
+    def __init__(self, module: Module, machine: Machine, kernels: Mapping[str, str]) -> None:
         self.module, self.machine = module, machine
+        self.choices = Choices(kernels)
         self.users = module.users()
         self.steps = fused_steps(module)
         self.inside = inlined(module, self.steps)
@@ -142,6 +148,7 @@ class Network:
                 raise _no_kernel(op)
         for position, output in enumerate(self.module.outputs):
             self._write_output(output.value, self._outputs[position], output.name)
+        self.choices.check()
         self._drop_unread()
         return self._assemble()
 
@@ -416,7 +423,7 @@ class Network:
         functions = tuple(with_callees(dict.fromkeys(same.values())))
         program = Program(identifier(self.module.name), functions, entry, inputs, outputs, arena_bytes)
         facts = tuple(CallFact(same[call.function].name, call.op, call.op.loc) for call in self.calls)
-        return Lowered(program, facts)
+        return Lowered(program, facts, tuple(self.choices.made))
 
     def _arena(self) -> tuple[dict[Storage, int], int]:
         storages: dict[Storage, None] = {}
