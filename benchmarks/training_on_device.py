@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import boards
-from bnnc.backends.c.training import Trainer, header_text, source_text, trainer
+from bnnc.backends.c.training import Trainer, trainer
+from bnnc.backends.c.training_header import header_text
+from bnnc.backends.c.training_source import source_text
 from bnnc.loops.machine import CONTROLLERS
 from bnnc.train import rules
 from bnnc.train.engine import Samples

@@ -14,7 +14,9 @@ import pytest
 
 from benchmarks import boards, training_on_device
 from bnnc import api
-from bnnc.backends.c.training import header_text, source_text, trainer
+from bnnc.backends.c.training import trainer
+from bnnc.backends.c.training_header import header_text
+from bnnc.backends.c.training_source import source_text
 from bnnc.backends.llvm.training import NativeEngine
 from bnnc.loops.machine import CONTROLLERS, machine_for
 from bnnc.train import rules

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from bnnc.backends.c.host import shared_object
-from bnnc.backends.c.training import header_text, source_text, trainer
+from bnnc.backends.c.training import trainer
+from bnnc.backends.c.training_header import header_text
+from bnnc.backends.c.training_source import source_text
 from bnnc.diagnostics import BnncError, error
 from bnnc.loops.machine import Machine
 from bnnc.train.engine import Samples, Step

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bnnc.backends.c.training import Trainer, header_text, source_text, trainer_of_record
+from bnnc.backends.c.training import Trainer, trainer_of_record
+from bnnc.backends.c.training_header import header_text
 from bnnc.backends.c.training_selftest import selftest_text
+from bnnc.backends.c.training_source import source_text
 from bnnc.diagnostics import error
 from bnnc.loops.machine import Machine
 from bnnc.protocols import Artifact

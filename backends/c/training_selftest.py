@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bnnc.backends.c.selftest import Generator, expression_of, values_of
-from bnnc.backends.c.training import Encoder, Trainer, title
+from bnnc.backends.c.training import Encoder, Trainer
+from bnnc.backends.c.training_header import title
 from bnnc.ir.module import Module, Output
 from bnnc.reference import run as reference
 from bnnc.train.engine import Samples
