@@ -19,7 +19,6 @@ from bnnc.ir.types import Bit, Int
 from bnnc.passes import pipelines
 from bnnc.reference.run import run as reference
 from tests.c_code import SANITIZERS, build, needs_gcc, prefix_of, run
-from tests.cli import bnnc
 from tests.shared import ROOT
 
 MACHINES = ["generic-c", "cortex-m4", "avr"]
@@ -222,24 +221,3 @@ def test_the_stack_bound_holds(tmp_path: Path) -> None:
     frames = {line[0].rsplit(":", 1)[1]: int(line[1]) for line in usage}
     assert frames
     assert frames["net_run"] + max(size for name, size in frames.items() if name != "net_run") <= bound
-
-
-@needs_gcc
-def test_the_commands_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "docs" / "microcontrollers.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```sh\n(.*?)^```", text, re.S | re.M)
-    emit, folder, compile_, selftest = block.splitlines()
-    monkeypatch.chdir(ROOT)
-    words = emit.split()[1:]
-    words[words.index("-o") + 1] = str(tmp_path / "firmware")
-    done = bnnc(*words)
-    assert done.code == 0, done.err
-    assert folder == "cd firmware"
-    commands = f"{compile_} -Werror && {selftest}"
-    ran = subprocess.run(commands, shell=True, cwd=tmp_path / "firmware", capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout[:9]) == (0, "mnist: ok"), ran.stderr
-    # And the firmware of the page.
-    (firmware,) = re.findall(r"^```c\n(.*?)^```", text, re.S | re.M)
-    (tmp_path / "firmware" / "firmware.c").write_text(firmware + "\nint main(void) { return 0; }\n")
-    command = ["gcc", "-std=c99", "-Wall", "-Werror", "-o", "firmware", "firmware.c", "mnist.c"]
-    assert subprocess.run(command, cwd=tmp_path / "firmware", check=False).returncode == 0
