@@ -46,6 +46,7 @@ def agree(module: Module, lowered: Lowered, arrays: np.ndarray) -> None:
     pad_value=st.sampled_from([-1, 0, 1]),
     density=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
     machine=st.sampled_from([M0, M4, RV32]),
+    ternary=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_rows_of_any_shape_padding_and_density(
@@ -57,13 +58,15 @@ def test_rows_of_any_shape_padding_and_density(
     pad_value: int,
     density: float,
     machine: Machine,
+    ternary: bool,
     seed: int,
 ) -> None:
     for axis in (0, 1):
         assume(size[axis] + pads[axis] + pads[axis + 2] >= kernel[axis])
     rng = np.random.default_rng(seed)
     inputs, outputs = channels
-    weights = rng.choice([-1, 1], (outputs, inputs, *kernel)).astype(np.int8)
+    weights = rng.choice([-1, 0, 1] if ternary else [-1, 1], (outputs, inputs, *kernel)).astype(np.int8)
+    weights[0, 0, 0, 0] = 1
     x = Input("x", Bit(), (inputs, *size))
     conv = bit.Conv(x, weights, stride, pads, (1, 1), 1, pad_value)
     step = bit.Step(conv, *steps(rng, outputs, 6), Bit())
@@ -71,6 +74,30 @@ def test_rows_of_any_shape_padding_and_density(
     lowered = lower(module, machine)
     assert any("rows added" in function.comment for function in lowered.program.functions)
     agree(module, lowered, np.where(rng.random((2, inputs, *size)) < density, 1, -1))
+
+
+@pytest.mark.parametrize("machine", [M4, RV32], ids=lambda machine: machine.name)
+@pytest.mark.parametrize(("groups", "channels", "outputs"), [(2, 64, 128), (3, 192, 96)])
+@pytest.mark.parametrize("ternary", [False, True])
+@pytest.mark.parametrize("size", [(3, 4), (2, 2)])
+def test_rows_of_groups(
+    groups: int, channels: int, outputs: int, ternary: bool, size: tuple[int, int], machine: Machine
+) -> None:
+    """Groups of whole words: one after the other; a window may be as large as the image."""
+    rng = np.random.default_rng(groups + outputs + ternary)
+    weights = rng.choice([-1, 0, 1] if ternary else [-1, 1], (outputs, channels // groups, 2, 2)).astype(np.int8)
+    x = Input("x", Bit(), (channels, *size))
+    pads = (1, 0, 0, 1) if size == (3, 4) else (0, 0, 0, 0)
+    conv = bit.Conv(x, weights, (1, 1), pads, (1, 1), groups, 0)
+    step = bit.Step(conv, *steps(rng, outputs, 6), Bit())
+    lowered = lower(Module("net", (x,), (Output("y", step, "int8"),)), machine)
+    assert any("rows added" in function.comment for function in lowered.program.functions)
+    shares = np.array([0.2, 0.5, 0.9])[:, None, None, None]
+    agree(
+        Module("net", (x,), (Output("y", step, "int8"),)),
+        lowered,
+        np.where(rng.random((3, channels, *size)) < shares, 1, -1),
+    )
 
 
 @pytest.mark.parametrize("machine", [M4, RV32], ids=lambda machine: machine.name)

@@ -33,14 +33,18 @@ STEP = 2 << LEVELS
 
 
 @cache
-def add_rows(width: int = 1) -> Function:
+def add_rows(width: int = 1, twin: bool = False) -> Function:
     """add_rows(planes, …, words, list, count): counters += the word at every byte offset of list[:count], lane by lane.
 
     planes i32 [more than LEVELS], words i32, list i16 (offsets in bytes, unsigned), count i64. `width`: so many words
     that follow each other are taken at each offset, and added to counters of their own, each in planes of their own.
+    `twin`: two words that follow each other are taken at each offset, and added to the same counters.
     """
-    b = Builder(f"add_rows_{width}", "adds words at byte offsets to 32 counters, plane p of which holds their bit p")
-    return _Adder(b, width).write()
+    b = Builder(
+        "add_twins" if twin else f"add_rows_{width}",
+        "adds words at byte offsets to 32 counters, plane p of which holds their bit p",
+    )
+    return _Adder(b, width, twin).write()
 
 
 @cache
@@ -61,8 +65,8 @@ def add_number() -> Function:
 class _Adder:
     """Writes the function. What lies in a list is the same for each of the `width` words of a row."""
 
-    def __init__(self, b: Builder, width: int) -> None:
-        self.b, self.width = b, width
+    def __init__(self, b: Builder, width: int, twin: bool) -> None:
+        self.b, self.width, self.each = b, width, 2 if twin else 1
         self.memory = [b.parameter("planes", I32, 0, access="both") for _ in range(width)]
         self.words: Buffer = b.parameter("words", I32, 0)
         self.list: Buffer = b.parameter("list", I16, 0)
@@ -71,14 +75,15 @@ class _Adder:
 
     def write(self) -> Function:
         b = self.b
-        end = b.let(self.count & -STEP, "whole")
-        with b.loop(end, "k", step=STEP, unroll_one=False) as k:
+        step = STEP // self.each  # numbers of a list
+        end = b.let(self.count & -step, "whole")
+        with b.loop(end, "k", step=step, unroll_one=False) as k:
             self._add(k, STEP)
         place = b.variable("place", Convert("trunc", end, I32))
-        size = STEP // 2
+        size = step // 2
         while size:
             with b.when(compare("ne", self.count & size, 0)):
-                self._add(place, size)
+                self._add(place, size * self.each)
                 if size > 1:
                     b.assign(place, place + size)
             size //= 2
@@ -87,17 +92,18 @@ class _Adder:
                 b.store(memory, p, plane)
         return b.function()
 
-    def _row(self, k: Expression) -> list[Expression]:
+    def _rows(self, k: Expression, count: int) -> list[Expression]:
+        """So many neighbours of one number of the list."""
         offset: Expression = Convert("zext", load(self.list, k), I32)
-        if self.width > 1:
+        if count > 1:
             offset = self.b.let(offset, "offset")
-        indices = (Binary("lshr_exact", offset + 4 * n if n else offset, constant(2, I32)) for n in range(self.width))
+        indices = (Binary("lshr_exact", offset + 4 * n if n else offset, constant(2, I32)) for n in range(count))
         return [self.b.let(load(self.words, index), "row") for index in indices]
 
     def _add(self, place: Expression, count: int) -> None:
         """Adds 2^n rows."""
         if count == 1:
-            carries, level = self._row(place), 0
+            carries, level = self._rows(place, self.width), 0
         else:
             level = count.bit_length() - 2
             first, both = self._pair(place, count)
@@ -110,7 +116,11 @@ class _Adder:
         """Adds 2^n rows but for two words of weight 2^(n - 1): the first, and both together by xor."""
         b = self.b
         if count == 2:
-            first, second = self._row(place), self._row(place + 1)
+            if self.each == 2:
+                one, other = self._rows(place, 2)
+                first, second = [one], [other]
+            else:
+                first, second = self._rows(place, self.width), self._rows(place + 1, self.width)
             return first, [b.let(x ^ y, "p") for x, y in zip(first, second, strict=True)]
         planes = self.planes[count.bit_length() - 3]
         carries, carried = [], []
@@ -119,7 +129,9 @@ class _Adder:
             b.assign(plane, plane ^ p)
             carries.append(b.let(plane ^ carried[-1], "a"))
         both = []
-        for plane, g, x, p in zip(planes, carried, *self._pair(place + count // 2, count // 2), strict=True):
+        for plane, g, x, p in zip(
+            planes, carried, *self._pair(place + count // 2 // self.each, count // 2), strict=True
+        ):
             kept = b.let(~p & (x ^ plane), "h")
             b.assign(plane, plane ^ p)
             both.append(b.let(kept ^ g, "d"))

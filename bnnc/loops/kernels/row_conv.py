@@ -43,14 +43,15 @@ from bnnc.loops.machine import Machine
 
 
 def fits(image: Packed, weights: np.ndarray, window: Window, groups: int, thresholds: int) -> bool:
-    """Whether a layer can be done this way: ±1 weights on bits, one threshold, adjacent taps, offsets of 16 bits."""
+    """Whether a layer can be done this way: weights -1, 0, 1 on bits, one threshold, adjacent taps, offsets of 16
+    bits; of groups, each on words of its own."""
     return (
         image.planes == (0,)
-        and groups == 1
+        and (groups == 1 or weights.shape[1] % WORD == 0 == len(weights) // groups % WORD)
         and thresholds == 1
         and window.dilations == (1, 1)
-        and bool((np.abs(weights) == 1).all())
-        and _line(image, window, 1).bits * 4 < 1 << 16
+        and int(np.abs(weights).max(initial=0)) == 1
+        and _line(image, window, weights.shape[1], 1).bits * (8 if (weights == 0).any() else 4) < 1 << 16
     )
 
 
@@ -59,19 +60,12 @@ def _alone(image: Packed, window: Window) -> bool:
     return window.output(image.height, image.width) == (1, 1)
 
 
-def _line(image: Packed, window: Window, width: int) -> Line:
+def _line(image: Packed, window: Window, channels: int, width: int) -> Line:
     """What one list is of."""
     if _alone(image, window):
-        return Line(window.kernel[0], image.row, window.kernel[1], image.channels, width)
+        return Line(window.kernel[0], image.row, window.kernel[1], image.pixel, channels, width)
     pixels = (window.output(image.height, image.width)[1] - 1) * window.strides[1] + window.kernel[1]
-    return Line(1, 0, pixels, image.channels, width)
-
-
-def lists_length(image: Packed, window: Window) -> int:
-    """Elements (i16) of the lists, one a kernel row, and of the places where pixels start in them."""
-    line = _line(image, window, 1)
-    lines = 1 if _alone(image, window) else window.kernel[0]
-    return lines * (line.room + line.places)
+    return Line(1, 0, pixels, image.pixel, channels, width)
 
 
 class RowConv:
@@ -79,7 +73,8 @@ class RowConv:
     of lists, one does all rows.
 
     thresholds int [O or 1, 1], values int [O or 1, 2] of -1 and 1. Outside the image x counts as `pad_value`;
-    `halo_value` is what the bits in the halo mean.
+    `halo_value` is what the bits in the halo mean. `part`: the layer is one group of several, these words of a pixel
+    to those of the target.
     """
 
     def __init__(
@@ -95,27 +90,33 @@ class RowConv:
         halo_value: int,
         machine: Machine,
         loc: Location = UNKNOWN,
+        part: tuple[int, int] = (0, 0),
     ) -> None:
+        self.part = part
         self.name, self.image, self.window, self.target, self.loc = name, image, window, target, loc
         outputs = len(weights)
         self.groups = -(-outputs // WORD)
         # Two words of weights at a time share what is done for a row, if there are registers for their counters.
-        many = machine.registers >= 32 and self.groups % 2 == 0 and _line(image, window, 2).bits * 8 < 1 << 16
-        self.width = 2 if many else 1
-        self.listing = list_bits(_line(image, window, self.width), machine.finds_bits)
-        self.alone, self.line = _alone(image, window), _line(image, window, self.width)
+        self.channels, self.twin = weights.shape[1], bool((weights == 0).any())
+        many = machine.registers >= 32 and self.groups % 2 == 0 and not self.twin
+        self.width = 2 if many and _line(image, window, self.channels, 2).bits * 8 < 1 << 16 else 1
+        self.alone = _alone(image, window)
+        self.line = _line(image, window, self.channels, 2 if self.twin else self.width)
+        self.listing = list_bits(self.line, machine.finds_bits)
         self.lines = 1 if self.alone else window.kernel[0]
         self.begin_places = self.lines * self.line.room
         limits = np.broadcast_to(thresholds[:, 0], outputs).astype(np.int64)
         self.tables = tables = tables_of(image, weights, window, limits, pad_value, halo_value)
         self.planes = tables.planes
         self.columns = len(tables.borders.columns)
-        self.comment = f"{outputs} outputs, window {window.kernel} on {image.channels} channels"
+        self.comment = f"{outputs} outputs, window {window.kernel} on {self.channels} channels"
 
         rows = rows_of(weights)
         self.group_size = rows[0].size
         rows = np.moveaxis(rows.reshape(-1, self.width, self.group_size), 1, 2)
         comment = "[group of 32 outputs][kernel row][kernel column][channel] weight bits"
+        if self.twin:
+            comment = "[group of 32 outputs][kernel row][kernel column][channel][weight is 1, is not -1]"
         if self.width > 1:
             comment = "[pair of groups][kernel row][kernel column][channel][group of 32 outputs] weight bits"
         self.weights = constant_buffer(f"{name}_weights", np.ascontiguousarray(rows), comment, 4)
@@ -143,6 +144,11 @@ class RowConv:
             self.flips = constant_buffer(f"{name}_flip", words_of(flips), "outputs whose bit is turned round", 4)
 
     @property
+    def lists_length(self) -> int:
+        """Elements (i16) of the lists, one a kernel row, and of the places where pixels start in them."""
+        return self.lines * (self.line.room + self.line.places)
+
+    @property
     def planes_length(self) -> int:
         """Elements (i32) of the counters, and of what they start at in one row of outputs."""
         return self.planes * (self.width + (0 if self.alone else self.columns * self.groups))
@@ -153,10 +159,10 @@ class RowConv:
         other. lists: i16 [lists_length]; planes: i32 [planes_length]."""
         b = Builder(self.name, f"{self.comment}, rows added", self.loc)
         x = b.parameter("x", I32, self.image.length)
-        lists = b.parameter("lists", I16, lists_length(self.image, self.window), access="both")
+        lists = b.parameter("lists", I16, self.lists_length, access="both")
         planes = b.parameter("planes", I32, self.planes_length, access="both")
         y = b.parameter("y", I32, self.target.length, access="write")
-        origin = input_origin(self.image, self.window)
+        origin = input_origin(self.image, self.window) + self.part[0]
         if self.alone:
             b.call(self.listing, at(x, origin), at(lists), at(lists, self.begin_places))
             self._whole(b, lists, planes, y)
@@ -179,7 +185,9 @@ class RowConv:
             with b.loop(fresh, "line") as line:
                 add(first + line, self._slot(b, oldest, line + (lines - fresh)))
             border = [self._border_row(b, oy)] if len(self.tables.borders.rows) > 1 else []
-            b.call(row, lists, planes, at(y, oy * self.target.row + self.target.origin), oldest, *border)
+            b.call(
+                row, lists, planes, at(y, oy * self.target.row + (self.target.origin + self.part[1])), oldest, *border
+            )
             if height > 1 and lines > 1:
                 b.assign(oldest, self._slot(b, oldest, constant(fresh, I64)))
         return b.function()
@@ -201,7 +209,7 @@ class RowConv:
     def row_function(self) -> Function:
         """NAME_row(lists, planes, y, oldest, [first border class]): one row of outputs."""
         b = Builder(f"{self.name}_row", f"one row of {self.comment}", self.loc)
-        lists = b.parameter("lists", I16, lists_length(self.image, self.window))
+        lists = b.parameter("lists", I16, self.lists_length)
         planes = b.parameter("planes", I32, self.planes_length, access="both")
         y = b.parameter("y", I32, 0, access="write")
         oldest = b.scalar("oldest", I64)
@@ -279,10 +287,10 @@ class RowConv:
         count: Expression,
     ) -> None:
         """Adds the slices of all lists of ones (turn 1) or of zeros (turn 0); counts the ones of the window."""
-        window, channels = self.window, self.image.channels
-        taps = window.kernel[1] * channels
+        window = self.window
+        taps = window.kernel[1] * self.channels
         left = b.let(x * window.strides[1] + self.begin_places, "left")
-        rows = b.let(group * self.group_size - x * (window.strides[1] * channels * self.width), "rows")
+        rows = b.let(group * self.group_size - x * (window.strides[1] * self.channels * self.line.width), "rows")
         with b.loop(self.lines, "line") as line:
             slot = self._slot(b, oldest, line)
             place = b.let(slot * self.line.places + left, "place")
@@ -294,12 +302,12 @@ class RowConv:
                 ones = Select(compare("ne", mode, 0), constant(taps, I32) - listed, listed)
                 assert hasattr(count, "mutable")
                 b.assign(count, count + ones)  # type: ignore[arg-type]
-                weights = at(self.weights, rows + line * (taps * self.width))
+                weights = at(self.weights, rows + line * (taps * self.line.width))
                 self._add(b, planes, weights, at(lists, slot * self.line.room + first), number)
 
     def _add(self, b: Builder, planes: Buffer, weights: Pointer, numbers: Pointer, count: Expression) -> None:
         counters = [at(planes, n * self.planes) for n in range(self.width)]
-        b.call(add_rows(self.width), *counters, weights, numbers, count)
+        b.call(add_rows(self.width, self.twin), *counters, weights, numbers, count)
 
     # ------------------------------------------------------------------------------------------------- the comparison
     def _answers(
@@ -317,9 +325,13 @@ class RowConv:
 
         A counter c is below a number n just if n ^ -1 is below c ^ -1, or equal to it.
         """
-        number = b.let((Binary("lshr", count + 1, constant(1, I32)) + self.tables.base) ^ turned, "wanted")
-        even = b.let((count & 1) - 1, "even")
-        borrows = [b.variable("borrow", (load(self.odd, first + n) & even) ^ turned) for n in range(self.width)]
+        if self.tables.whole:
+            number = b.let((count + self.tables.base) ^ turned, "wanted")
+            borrows = [b.variable("borrow", turned)]
+        else:
+            number = b.let((Binary("lshr", count + 1, constant(1, I32)) + self.tables.base) ^ turned, "wanted")
+            even = b.let((count & 1) - 1, "even")
+            borrows = [b.variable("borrow", (load(self.odd, first + n) & even) ^ turned) for n in range(self.width)]
         for p in range(self.planes):
             bit = Binary("lshr", number, constant(p, I32)) & 1 if p else number & 1
             mask = b.let(constant(0, I32) - bit, "mask")
@@ -344,7 +356,8 @@ class RowConv:
             for p in range(self.width * self.planes):
                 b.store(planes, p, load(self.start, begin + group * self.planes + p))
             self._add(b, planes, at(self.weights, group * self.group_size), at(lists), _index(listed))
-            self._answers(b, planes, count, group, turned, group, y, constant(self.target.origin, I64))
+            place = constant(self.target.origin + self.part[1], I64)
+            self._answers(b, planes, count, group, turned, group, y, place)
 
 
 def _index(value: Expression) -> Expression:
@@ -352,4 +365,47 @@ def _index(value: Expression) -> Expression:
     return Convert("zext", value, I64)
 
 
-__all__ = ["RowConv", "fits", "lists_length"]
+def row_conv(
+    name: str,
+    image: Packed,
+    weights: np.ndarray,
+    window: Window,
+    target: Packed,
+    thresholds: np.ndarray,
+    values: np.ndarray,
+    *,
+    groups: int,
+    pad_value: int,
+    halo_value: int,
+    machine: Machine,
+    loc: Location = UNKNOWN,
+) -> tuple[Function, int, int]:
+    """NAME(x, lists, planes, y), and the elements of lists (i16) and planes (i32): see RowConv. Groups, of weights
+    [O, C / groups, KH, KW], are layers one after the other."""
+    if groups == 1:
+        layer = RowConv(name, image, weights, window, target, thresholds, values, pad_value, halo_value, machine, loc)
+        return layer.function(), layer.lists_length, layer.planes_length
+    each, channels = len(weights) // groups, weights.shape[1]
+    thresholds, values = (np.broadcast_to(table, (len(weights), table.shape[1])) for table in (thresholds, values))
+    layers = []
+    for group in range(groups):
+        own = slice(group * each, (group + 1) * each)
+        part = (group * channels // WORD, group * each // WORD)
+        layers.append(
+            RowConv(
+                f"{name}_{group}", image, weights[own], window, target, thresholds[own], values[own], pad_value,
+                halo_value, machine, loc, part,
+            )
+        )  # fmt: skip
+    lengths = (max(layer.lists_length for layer in layers), max(layer.planes_length for layer in layers))
+    b = Builder(name, f"{groups} groups, one after the other, rows added", loc)
+    x = b.parameter("x", I32, image.length)
+    lists = b.parameter("lists", I16, lengths[0], access="both")
+    planes = b.parameter("planes", I32, lengths[1], access="both")
+    y = b.parameter("y", I32, target.length, access="write")
+    for layer in layers:
+        b.call(layer.function(), x, lists, planes, y)
+    return b.function(), *lengths
+
+
+__all__ = ["RowConv", "fits", "row_conv"]

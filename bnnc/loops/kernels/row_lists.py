@@ -29,7 +29,8 @@ from bnnc.loops.layout import WORD
 
 @dataclass(frozen=True)
 class Line:
-    """The part of an image that one list is of: `rows` rows, `row` words apart, of `pixels` pixels.
+    """The part of an image that one list is of: `rows` rows, `row` words apart, of `pixels` pixels, `pixel` words
+    apart, from whose first words on `channels` bits are looked at.
 
     width: words of weights of each bit, which offsets in lists skip.
     """
@@ -37,12 +38,13 @@ class Line:
     rows: int
     row: int
     pixels: int
+    pixel: int
     channels: int
     width: int = 1
 
     @property
-    def pixel(self) -> int:
-        """Words of a pixel."""
+    def words(self) -> int:
+        """Words of a pixel that are looked at."""
         return -(-self.channels // WORD)
 
     @property
@@ -74,13 +76,19 @@ def list_bits(line: Line, find: bool) -> Function:
     find: the machine finds the lowest bit of a word at once, and lists one after the other; else every number is
     stored, and only those of set bits are kept.
     """
-    name = f"list_{line.rows}x{line.pixels}x{line.channels}_{line.width}" + (f"_{line.row}" if line.rows > 1 else "")
+    apart = [line.width, *([line.pixel] if line.pixel > line.words else []), *([line.row] if line.rows > 1 else [])]
+    name = f"list_{line.rows}x{line.pixels}x{line.channels}_{'_'.join(str(number) for number in apart)}"
     b = Builder(name, f"lists the set bits of {line.rows} x {line.pixels} pixels, or the zeros if they are fewer")
     x = b.parameter("x", I32, 0)
     numbers, places = b.parameter("list", I16, 0, access="both"), b.parameter("places", I16, 0, access="both")
     total = b.variable("total", constant(0, I32))
-    with b.loop(line.rows, "row") as row, b.loop(line.pixels * line.pixel, "k") as k:
-        b.assign(total, total + popcount(load(x, row * line.row + k)))
+    run = 1 if line.pixel > line.words else line.pixels  # pixels whose words follow each other
+    with (
+        b.loop(line.rows, "row") as row,
+        b.loop(line.pixels // run, "px") as px,
+        b.loop(run * line.words, "k") as k,
+    ):
+        b.assign(total, total + popcount(load(x, row * line.row + px * line.pixel + k)))
     mode = b.let(Select(compare("gt", total, line.bits // 2), constant(1, I32), constant(0, I32)), "mode")
     invert = b.let(constant(0, I32) - mode, "invert")
     n = b.variable("n", constant(0, I32))

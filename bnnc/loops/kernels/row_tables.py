@@ -6,6 +6,9 @@ With inputs u and weights v as 0 and 1, a sum of ±1 products is N - 2 pop(v) - 
 
 With k = 2 q + odd this is c - q >= floor((p + 1) / 2), and one more where k is odd and p even. So counters of c start
 at base - q, and are compared with base + floor((p + 1) / 2), which is the same number for all outputs.
+
+Ternary weights have two rows: v, the weights of 1, and v', those that are not -1. A sum of w u is then c - p with
+c = pop(u & v) + pop(u & v'), and `sum >= t` is c - q >= p with q = ceil((t + sum of w) / 2).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ class Tables:
 
     start: int64 [class][lanes], odd: 0 and 1 [class][lanes]; base and the number of planes are those of all counters.
     share: int64 [kernel row][lanes], the weights of 1 in each: what c gains where zeros are listed.
+    whole: weights are ternary, and all of p is compared.
     """
 
     start: np.ndarray
@@ -33,6 +37,7 @@ class Tables:
     planes: int
     share: np.ndarray
     borders: Borders
+    whole: bool = False
 
 
 def tables_of(
@@ -49,6 +54,15 @@ def tables_of(
         correction = (pad_value - halo_value) * borders.sums(weights.astype(np.int64).sum(1))
     share = np.zeros((weights.shape[2], lanes), np.int64)
     share[:, :outputs] = (weights > 0).sum((1, 3)).T
+    if (weights == 0).any():
+        share[:, :outputs] += (weights >= 0).sum((1, 3)).T
+        quotient = np.zeros((len(correction), lanes), np.int64)
+        near = np.clip(limits[None] - correction, -count - 1, count + 1)
+        quotient[:, :outputs] = -(-(near + weights.astype(np.int64).sum((1, 2, 3))) // 2)
+        base = max(0, int(quotient.max()))
+        start = base - quotient
+        most = max(int((start + share.sum(0)).max()), base + count + 1)
+        return Tables(start, 0 * start, base, max(LEVELS + 1, most.bit_length()), share, borders, whole=True)
     # A limit beyond all sums is as good as the next one.
     distance = np.clip(limits[None] - correction - count, -2 * count - 2, 2)
     k = np.zeros((len(correction), lanes), np.int64)
@@ -74,11 +88,14 @@ def words_of(bits: np.ndarray) -> np.ndarray:
 
 
 def rows_of(weights: np.ndarray) -> np.ndarray:
-    """uint32 [group][KH][KW][C]: bit o of a word tells whether the weight of output 32 group + o is positive."""
+    """uint32 [group][KH][KW][C][rows]: bit o of a word tells whether the weight of output 32 group + o is positive; of
+    ternary weights, a second one whether it is not negative."""
     outputs = len(weights)
     lanes = -(-outputs // WORD) * WORD
-    bits = np.zeros((*weights.shape[2:], weights.shape[1], lanes), np.uint8)
-    bits[..., :outputs] = (weights > 0).transpose(2, 3, 1, 0)
+    kinds = [weights > 0, weights >= 0] if (weights == 0).any() else [weights > 0]
+    bits = np.zeros((*weights.shape[2:], weights.shape[1], len(kinds), lanes), np.uint8)
+    for number, kind in enumerate(kinds):
+        bits[..., number, :outputs] = kind.transpose(2, 3, 1, 0)
     return np.ascontiguousarray(np.moveaxis(words_of(bits), -1, 0))
 
 

@@ -244,12 +244,11 @@ def _row_layer(
         function = vector_conv(*arguments, pad_value=pad_value, halo_value=outside, loc=op.loc)
         lengths = [(Int(-(2**15), 2**15 - 1), vector_scratch(image, window))]
     else:
-        layer = row_conv.RowConv(*arguments, pad_value, outside, network.machine, op.loc)
-        function = layer.function()
-        lengths = [
-            (Int(-(2**15), 2**15 - 1), row_conv.lists_length(image, window)),
-            (Int(-(2**31), 2**31 - 1), layer.planes_length),
-        ]
+        function, lists, planes = row_conv.row_conv(
+            *arguments, groups=op.groups if isinstance(op, bit.Conv) else 1, pad_value=pad_value, halo_value=outside,
+            machine=network.machine, loc=op.loc,
+        )  # fmt: skip
+        lengths = [(Int(-(2**15), 2**15 - 1), lists), (Int(-(2**31), 2**31 - 1), planes)]
     scratch = []
     for number, (dtype, length) in enumerate(lengths):
         own = elements(dtype, (length,))
