@@ -70,7 +70,7 @@ def run(
 ) -> Run:
     """Emit, build with -O2, and run random inputs (half of all bits set) on the emulated board.
 
-    `damage` turns 32 bits of the largest table round, which must show.
+    `damage` turns 32 bits of the largest table round, which must show. `streamed`: the image is given row by row.
     """
     options = Backend.Options(machine=machine, input_layout=layout, name="net")
     files = dict(Backend().emit(module, options).files)
@@ -86,7 +86,7 @@ def run(
     given = [np.moveaxis(a, 1, -1) if a.ndim == 4 and layout == "hwc" else a for a in drawn.values()]
     expected = reference(module, drawn)
     try:
-        counts, found = Emulated(files, machine, board).count(given)
+        counts, found = Emulated(files, machine, board, streamed or None).count(given)
     except BnncError as reason:
         return Run(False, {}, 0, 0, 0, str(reason))
     wanted = [expected[output.name].reshape(SAMPLES, -1) for output in module.outputs]

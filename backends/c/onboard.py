@@ -18,7 +18,10 @@ class OnBoard:
         self._interface, self._emulated = interface, emulated
         board = emulated.board
         by = "the Python package unicorn" if board.emulator == "unicorn" else board.emulator
-        self.place = Place(f"{board.core}, emulated: {board.name} in {by}, built by {emulated.toolchain.name}", True)
+        how = ", its input row by row" if emulated.rows else ""
+        self.place = Place(
+            f"{board.core}, emulated: {board.name} in {by}, built by {emulated.toolchain.name}{how}", True
+        )
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run a batch of any length."""

@@ -28,10 +28,12 @@ class NoRoom:
     where: str
 
 
-def build(firmware: Firmware, board: Board, toolchain: Toolchain, folder: Path, *, counted: bool) -> Path | NoRoom:
+def build(
+    firmware: Firmware, board: Board, toolchain: Toolchain, folder: Path, *, counted: bool, rows: bool = False
+) -> Path | NoRoom:
     """The program as an ELF file in `folder`, where there is room for it. Raises BnncError B0613 for a compiler that
     refuses it."""
-    written = firmware.files(counted)
+    written = firmware.files(counted, rows)
     for name, text in written.items():
         (folder / name).write_text(text)
     _support(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,19 +23,26 @@ from bnnc.protocols import Counts, LayerCount
 class Emulated:
     """A network on an emulated board. Calling it runs arrays in the layout of the C code, batch first.
 
-    The first board of the machine that has room for the program is taken. Raises BnncError: B0614 where no board can be
-    emulated here or none has room, B0613 when a program fails.
+    The first board of the machine that has room for the program is taken; one that has none for the image gets its rows
+    one by one. `rows` says that they come so, or do not. Raises BnncError: B0614 where no board can be emulated here or
+    none has room, B0613 when a program fails.
     """
 
-    def __init__(self, files: Mapping[str, bytes], machine: str, board: str = AUTO) -> None:
+    def __init__(self, files: Mapping[str, bytes], machine: str, board: str = AUTO, rows: bool | None = None) -> None:
         self._firmware: Firmware = firmware_of(files)
         self._folder = tempfile.TemporaryDirectory(prefix="bnnc-board-")
         self._programs: dict[bool, Path] = {}
+        self.rows = False
+        kinds = [False, True] if self._firmware.takes_rows else [False]
+        self._kinds = kinds if rows is None else [kind for kind in kinds if kind == rows]
+        if not self._kinds:
+            raise error("B0613", f"`{self._firmware.prefix}` takes no rows: it has several inputs")
         self.board, self.toolchain = self._fitting(needed(machine, board).ways)
 
     def _fitting(self, ways: Sequence[tuple[Board, Toolchain]]) -> tuple[Board, Toolchain]:
         full: list[str] = []
-        for board, toolchain in ways:
+        for (board, toolchain), rows in itertools.product(ways, self._kinds):
+            self.rows = rows
             built = self._built(board, toolchain, counted=False)
             if isinstance(built, Path):
                 self._programs[False] = built
@@ -51,7 +59,7 @@ class Emulated:
     def _built(self, board: Board, toolchain: Toolchain, *, counted: bool) -> Path | NoRoom:
         folder = Path(self._folder.name) / ("counted" if counted else "plain")
         folder.mkdir(exist_ok=True)
-        return build(self._firmware, board, toolchain, folder, counted=counted)
+        return build(self._firmware, board, toolchain, folder, counted=counted, rows=self.rows)
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs [batch, length], for inputs [batch, …] in the order of the C function."""
@@ -92,11 +100,13 @@ class Emulated:
         big = self.board.big_endian
         samples = max((len(array) for array in inputs), default=1)
         columns = [
-            np.ascontiguousarray(np.asarray(array).reshape(samples, -1).astype(a.dtype(big))).view(np.uint8)
-            for array, a in zip(inputs, self._firmware.inputs, strict=True)
+            np.ascontiguousarray(self._firmware.ordered(n, array, self.rows).reshape(samples, -1).astype(a.dtype(big)))
+            for n, (array, a) in enumerate(zip(inputs, self._firmware.inputs, strict=True))
         ]
         if columns:
-            (program.parent / INPUTS).write_bytes(np.concatenate(columns, axis=1).tobytes())
+            (program.parent / INPUTS).write_bytes(
+                np.concatenate([column.view(np.uint8) for column in columns], axis=1).tobytes()
+            )
         emulate(self.board, program, self._firmware.input_bytes, counted=counted)
         data = np.frombuffer((program.parent / OUTPUTS).read_bytes(), np.uint8)
         if data.size != samples * self._firmware.output_bytes:
@@ -111,7 +121,12 @@ class Emulated:
 
 
 def instructions(
-    files: Mapping[str, bytes], machine: str, inputs: Sequence[np.ndarray], *, board: str = AUTO
+    files: Mapping[str, bytes],
+    machine: str,
+    inputs: Sequence[np.ndarray],
+    *,
+    board: str = AUTO,
+    rows: bool | None = None,
 ) -> Counts:
     """What an artifact of the C target (`Backend().emit(...).files`) executes on an emulated board of its machine.
 
@@ -121,7 +136,7 @@ def instructions(
     Raises BnncError: B0614 where no board of the machine can be emulated here or none has room (`missing(machine)` says
     what to install), B0613 when the program fails.
     """
-    return Emulated(files, machine, board).count(inputs)[0]
+    return Emulated(files, machine, board, rows).count(inputs)[0]
 
 
 def missing(machine: str, board: str = AUTO) -> tuple[str, ...]:

@@ -65,37 +65,65 @@ class Firmware:
         """The bytes of the results for one sample."""
         return sum(array.bytes for array in self.outputs)
 
-    def files(self, counted: bool) -> dict[str, str]:
-        """The C files; `counted`: every call of a layer is a region, and the report says what each took."""
+    @property
+    def takes_rows(self) -> bool:
+        """Whether there is a NAME_run_rows, which is given its input row by row."""
+        return f"int {self.prefix}_run_rows(" in self.header
+
+    def files(self, counted: bool, rows: bool) -> dict[str, str]:
+        """The C files. `counted`: every call of a layer is a region, and the report says what each took. `rows`: the
+        image is never in memory as a whole."""
         source = self._marked() if counted else self.source
-        return {f"{self.prefix}.h": self.header, f"{self.prefix}.c": source, "program.c": self._program(counted)}
+        program = self._program(counted, rows)
+        return {f"{self.prefix}.h": self.header, f"{self.prefix}.c": source, "program.c": program}
+
+    def ordered(self, index: int, array: np.ndarray, rows: bool) -> np.ndarray:
+        """Samples of an input in the order in which the program reads them: rows have all their channels together."""
+        shape = self.inputs[index].shape
+        shaped = np.asarray(array).reshape(len(array), *shape)
+        count = re.search(rf"^#define {self.prefix.upper()}_ROWS (\d+)u", self.header, re.M)
+        if rows and count and len(shape) == 3 and int(count[1]) == shape[1] and "[channel][height]" in self.header:
+            return np.moveaxis(shaped, 1, 2)
+        return shaped
 
     def _marked(self) -> str:
         """The source, where calls of layers are followed by the clock: macros of the functions' own names."""
         marks = ['#include "board.h"']
         for number, (symbol, _, _) in enumerate(self.functions):
             marks.append(f"#define {symbol}(...) (board_enter({number}), {symbol}(__VA_ARGS__), board_leave({number}))")
-        head, run, tail = self.source.partition(f"\nint {self.prefix}_run")
-        assert run
-        return "\n".join([head, *marks, ""]) + run + tail
+        place = re.search(rf"^(static int {self.prefix}_rows\(|int {self.prefix}_run)", self.source, re.M)
+        assert place is not None
+        return "\n".join([self.source[: place.start()], *marks, self.source[place.start() :]])
 
-    def _program(self, counted: bool) -> str:
+    def _program(self, counted: bool, rows: bool) -> str:
+        upper = self.prefix.upper()
         arrays = [(f"in_{n}", a) for n, a in enumerate(self.inputs)]
         results = [(f"out_{n}", a) for n, a in enumerate(self.outputs)]
         passed = ", ".join([*(name for name, _ in (*arrays, *results)), "arena"])
         ready = " && ".join(f"board_read({name}, {a.bytes}u) != 0" for name, a in arrays) or "once-- != 0"
         lines = ['#include "board.h"', f'#include "{self.prefix}.h"', ""]
-        lines += [f"static {a.kind} {name}[{max(1, a.length)}];" for name, a in (*arrays, *results)]
-        lines += [f"static uint32_t arena[{self.prefix.upper()}_ARENA_WORDS];"]
-        if not arrays:
+        lines += [f"static {a.kind} {name}[{max(1, a.length)}];" for name, a in (*(() if rows else arrays), *results)]
+        lines += [f"static uint32_t arena[{upper}{'_ROWS' if rows else ''}_ARENA_WORDS];"]
+        if rows:
+            ready = "1"
+            passed = ", ".join(["next_row", "0", *(name for name, _ in results), "arena"])
+            lines += [
+                f"static int next_row(void *context, uint32_t row, {arrays[0][1].kind} target[]) {{",
+                "    (void)context;",
+                "    (void)row;",
+                f"    return board_read(target, {upper}_ROW_BYTES) != 0 ? 0 : 1;",
+                "}",
+            ]
+        elif not arrays:
             lines.append("static int once = 1;")
         if counted:
             lines += ["void board_calibrate(void);", "void board_counts(void);"]
         lines += ["int main(void);", "", "int main(void) {", "    uint32_t stack;", "    board_start();"]
         if counted:
             lines.append("    board_calibrate();")
-        lines += [f"    while ({ready}) {{", f"        if ({self.prefix}_run({passed}) != 0) {{"]
-        lines += ["            board_exit(1);", "        }"]
+        call = f"{self.prefix}_run{'_rows' if rows else ''}({passed})"
+        lines += [f"    while ({ready}) {{", f"        if ({call} != 0) {{"]
+        lines += ["            break;" if rows else "            board_exit(1);", "        }"]
         lines += [f"        board_write({name}, {a.bytes}u);" for name, a in results]
         lines += ["    }", "    stack = board_stack_bytes();", "    board_report(&stack, 4u);"]
         if counted:
