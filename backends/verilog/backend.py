@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from bnnc.backends.verilog import simulators
 from bnnc.backends.verilog.boundary import boundary_of
+from bnnc.backends.verilog.buffers import buffered
 from bnnc.backends.verilog.cost import total
 from bnnc.backends.verilog.cycles import slowest
-from bnnc.backends.verilog.goals import Goals, chosen, technology_of
+from bnnc.backends.verilog.estimate import estimate, table
+from bnnc.backends.verilog.goals import Goals, chosen, plain, technology_of
 from bnnc.backends.verilog.host import Compiled
 from bnnc.backends.verilog.layers import given_folding
 from bnnc.backends.verilog.makefile import makefile_text
+from bnnc.backends.verilog.measured import measured
 from bnnc.backends.verilog.package import Package, bench_files, circuit_files, golden_files
 from bnnc.backends.verilog.plan_unrolled import Unrolling
 from bnnc.backends.verilog.planner import layers_of, plan
+from bnnc.backends.verilog.projects import project_files
 from bnnc.backends.verilog.proof.certificate import certificate, certificate_text
 from bnnc.backends.verilog.report import report, report_text
 from bnnc.ir.module import Module
@@ -42,6 +46,10 @@ class VerilogOptions:
         default="generic", metadata={"help": "the cells of unrolled layers: plain Verilog, or those of a family"}
     )
     levels: int = field(default=3, metadata={"help": "lookup tables between two registers of unrolled layers"})
+    synth: Literal["", "ecp5", "ice40", "xc7"] = field(
+        default="",
+        metadata={"help": "run yosys, and nextpnr where there is one, and put what they find in report.json"},
+    )
     simulator: Literal["auto", "verilator", "iverilog"] = field(
         default="auto", metadata={"help": "what runs the circuit for `run` and `check`"}
     )
@@ -59,13 +67,13 @@ class Backend:
     Options: ClassVar[type[Any]] = VerilogOptions
 
     def emit(self, module: Module, options: VerilogOptions) -> Artifact:
-        """`rtl/`, `mem/`, `tb/`, Makefile and report.json. Raises BnncError B0620 to B0622."""
-        return _emitted(packaged(module, options))
+        """`rtl/`, `mem/`, `tb/`, Makefile and report.json. Raises BnncError B0620 to B0622, B0630 to B0632."""
+        return _emitted(packaged(module, options), options)
 
     def prove(self, module: Module, options: VerilogOptions) -> Artifact:
         """The source package with proof.json. Raises BnncError B0625 where a statement does not hold."""
         package = packaged(module, options)
-        artifact = _emitted(package)
+        artifact = _emitted(package, options)
         texts = {name: text.decode() for name, text in artifact.files.items() if name.startswith("rtl/")}
         document = certificate(package.design, {name.removeprefix("rtl/"): text for name, text in texts.items()})
         files = {**artifact.files, "proof.json": certificate_text(document).encode()}
@@ -87,29 +95,45 @@ def packaged(module: Module, options: VerilogOptions) -> Package:
     boundary = boundary_of(module)
     unrolling = Unrolling(options.unroll, options.technology, max(1, options.levels))
     layers = layers_of(boundary, unrolling)
-    folding = given_folding(layers, options.pe, options.simd)
-    goals = Goals(options.fps, options.clock, options.max_luts, options.max_brams, options.device)
+    goals = _goals(options)
+    technology = technology_of(goals, options.synth or options.technology)
+    folding = given_folding(layers, options.pe, options.simd, plain(layers, technology))
     if goals.any and not (options.pe or options.simd):
-        technology = technology_of(goals, "")
         rest = [engine for engine in plan(boundary, folding, unrolling).design.engines if not engine.layer]
         folding = chosen(layers, goals, technology, total(rest, technology))
-    return Package(boundary, plan(boundary, folding, unrolling))
+    planned = plan(boundary, folding, unrolling)
+    return Package(boundary, replace(planned, design=buffered(planned.design)))
 
 
-def _emitted(package: Package) -> Artifact:
+def _goals(options: VerilogOptions) -> Goals:
+    return Goals(options.fps, options.clock, options.max_luts, options.max_brams, options.device)
+
+
+def _emitted(package: Package, options: VerilogOptions) -> Artifact:
     """The source package."""
-    document = report(package)
+    design, goals = package.design, _goals(options)
+    technology = technology_of(goals, options.synth or options.technology)
+    circuit = circuit_files(package)
+    estimated = estimate(design, technology, options.clock)
+    document = {**report(package), "estimate": estimated}
+    if options.synth:
+        device = goals.chip(options.synth)
+        document["measured"] = measured(circuit, design.name, options.synth, device, options.clock)
+    sources = [name for name in circuit if name.endswith(".v")]
+    memories = [name for name in circuit if name.endswith(".mem")]
     files = {
-        **circuit_files(package),
+        **circuit,
         **bench_files(package),
         **golden_files(package),
-        "Makefile": makefile_text(package.design, package.made_by),
+        **project_files(design, package.made_by, sources, memories),
+        "Makefile": makefile_text(design, package.made_by),
         "report.json": report_text(document),
     }
     facts = {
-        "top": package.design.name,
+        "top": design.name,
         "weight_bytes": -(-document["memory_bits"] // 8),
-        "cycles": _cycles(package),
+        "cycles": estimated["cycles"],
+        "table": table(estimated, document.get("measured")),
     }
     return Artifact({name: text.encode() for name, text in files.items()}, facts)
 

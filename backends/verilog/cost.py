@@ -138,7 +138,7 @@ def _table() -> dict[str, dict[str, dict[str, list[float]]]]:
 
 def cost_of(shape: Shape, technology: str) -> Cost:
     """The cells of one engine; of a module that was never measured, a guess by its wires."""
-    table = _table()[technology]
+    table = _table().get(technology) or _table()["ecp5"]  # LUT4s stand for LUTs of what was not measured
     numbers = features(shape)
     found = []
     for kind in CELLS:

@@ -50,13 +50,17 @@ def _numbers(cost: Cost) -> dict[str, int]:
     }
 
 
-def table(found: dict[str, Any]) -> dict[str, Any]:
-    """The estimate as a table for people: headings and rows."""
+def table(found: dict[str, Any], measured: dict[str, Any] | None) -> dict[str, Any]:
+    """The estimate as a table for people, with what was measured in its last row: headings and rows."""
     names = ("cycles", "luts", "carries", "flip_flops", "block_rams")
     rows = [[row["layer"], *(f"{row[name]:,}".replace(",", " ") for name in names)] for row in found["layers"]]
     rows.append(["in all", *(f"{found[name]:,}".replace(",", " ") for name in names)])
+    if measured:
+        rows.append(["measured", "", *(f"{measured[name]:,}".replace(",", " ") for name in names[1:])])
     headings = ["layer", ">cycles", ">LUT", ">carry", ">FF", ">RAM"]
     said = f"{found['fps']:.6g} samples a second at {found['clock_mhz']:g} MHz (estimated, {found['technology']})"
+    if measured and measured["routed"]:
+        said += f"\n{measured['routed']['fmax_mhz']} MHz after routing on {measured['routed']['device']}"
     return {"headings": headings, "rows": rows, "said": said}
 
 

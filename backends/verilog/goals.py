@@ -16,6 +16,9 @@ MEMORY_IN_LUTS = 60
 ROOM = 0.85
 """So full a chip may be estimated to get: routers fail on fuller ones."""
 
+PARALLEL = 1024
+"""Products of single bits in a cycle, of all layers together, where the user asks for nothing."""
+
 
 @dataclass(frozen=True)
 class Goals:
@@ -26,6 +29,11 @@ class Goals:
     max_luts: int = 0
     max_brams: int = 0
     device: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value, good in (("fps", self.fps, self.fps >= 0), ("clock", self.clock, self.clock > 0)):
+            if not good or value == float("inf"):
+                raise error("B0632", f"`-X {name}={value:g}` is not a rate", exit_code=Exit.USAGE)
 
     @property
     def sized(self) -> bool:
@@ -67,6 +75,15 @@ def priced(technology: str) -> Price:
         return cost.luts + 2 * cost.carries + MEMORY_IN_LUTS * cost.memories
 
     return price
+
+
+def plain(layers: Sequence[Layer], technology: str) -> Folding:
+    """A folding where nothing is asked for: about PARALLEL products of bits a cycle, no layer faster than the slowest
+    can be."""
+    work = sum(layer.work * layer.input_width * layer.weight_width for layer in layers)
+    most = max([work // PARALLEL, *(fastest(layer) for layer in layers), 1])
+    choice = for_cycles(layers, most, priced(technology))
+    return choice.folding if choice else Folding()
 
 
 def chosen(layers: Sequence[Layer], goals: Goals, technology: str, others: Cost) -> Folding:
@@ -133,4 +150,4 @@ def _too_large(cost: Cost, goals: Goals, best: str) -> BnncError:
     )
 
 
-__all__ = ["Goals", "chosen", "priced", "technology_of"]
+__all__ = ["Goals", "chosen", "plain", "priced", "technology_of"]

@@ -16,8 +16,6 @@ from bnnc.ir.types import Bit, stored_range
 
 BITS, INTEGERS = "bnnc_mvu_bits", "bnnc_mvu_integers"
 FoldedOp = bit.Conv | bit.Dense | fixed.Conv | fixed.Dense
-PARALLEL = 1024
-"""Products a cycle, of all layers together, that the plain fold aims at."""
 
 
 def layer_of(op: FoldedOp, name: str) -> Layer:
@@ -77,25 +75,11 @@ def folds_of(layer: Layer) -> list[Fold]:
     ]
 
 
-def plain_folding(layers: Sequence[Layer]) -> Folding:
-    """About equally many cycles for every layer, with PARALLEL products a cycle in all."""
-    cycles = max(1, sum(layer.work for layer in layers) // PARALLEL)
-    return Folding(tuple((layer.name, _smallest(layer, cycles)) for layer in layers))
-
-
-def _smallest(layer: Layer, cycles: int) -> Fold:
-    """The fold with the fewest products a cycle that needs at most `cycles`; of equal ones the one with most inputs."""
-    folds = folds_of(layer)
-    fast = [fold for fold in folds if layer.cycles(fold) <= cycles] or [folds[-1]]
-    return min(fast, key=lambda fold: (fold.pe * fold.simd, abs(math.log2(fold.simd / max(1, 4 * fold.pe)))))
-
-
-def given_folding(layers: Sequence[Layer], pe: str, simd: str) -> Folding:
+def given_folding(layers: Sequence[Layer], pe: str, simd: str, plain: Folding) -> Folding:
     """The fold of `-X pe=16,8,8,10 -X simd=49,16,8,8`: a number for each layer, in order; else the plain one.
 
     Raises BnncError B0621 for numbers that do not divide a layer.
     """
-    plain = plain_folding(layers)
     pes, simds = _numbers(pe, "pe", layers), _numbers(simd, "simd", layers)
     folds = []
     for at, layer in enumerate(layers):
@@ -145,5 +129,5 @@ def folded(op: Op) -> bool:
 
 
 __all__ = [
-    "BITS", "INTEGERS", "FoldedOp", "divisors", "folded", "folds_of", "given_folding", "layer_of", "plain_folding",
+    "BITS", "INTEGERS", "FoldedOp", "divisors", "folded", "folds_of", "given_folding", "layer_of",
 ]  # fmt: skip
