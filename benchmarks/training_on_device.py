@@ -1,6 +1,7 @@
 """Training on emulated microcontrollers: instructions a weight that is corrected, and what whole steps cost.
 
 Usage: python -m benchmarks.training_on_device [--json] [MACHINE …]      (cortex-m0 … cortex-m55; default: m0, m4)
+       python -m benchmarks.training_on_device --mnist FOLDER            (an epoch over 20 000 images on a Cortex-M4)
 
 Every run trains a batch, gcc -O2, and compares the state with the reference's. A *visited* weight is one of a neuron
 that is corrected: all of its hidden weights change by 2. Beside it, for comparison, such corrections of an int8 array.
@@ -15,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +26,10 @@ from benchmarks import boards
 from bnnc.backends.c.training import Trainer, trainer
 from bnnc.backends.c.training_header import header_text
 from bnnc.backends.c.training_source import source_text
+from bnnc.backends.llvm.host import native_machine
+from bnnc.backends.llvm.training import NativeEngine
+from bnnc.data.dataset import Dataset
+from bnnc.data.registry import both
 from bnnc.loops.machine import CONTROLLERS
 from bnnc.train import rules
 from bnnc.train.engine import Samples
@@ -79,7 +86,7 @@ class Measured:
         return (sum(self.calls.values()) - self.of("reinforce", "take_signs")) / self.samples
 
 
-def measure(workload: Workload, machine: str, flags: tuple[str, ...] = ()) -> Measured:
+def measure(workload: Workload, machine: str) -> Measured:
     """Trains one batch on an emulated board and on the reference."""
     plan = TrainingPlan("net", "x", (workload.inputs,), 10, (Signs(),), workload.widths, workload.settings)
     step, _ = rules.build(plan, workload.inputs, 1)
@@ -93,18 +100,94 @@ def measure(workload: Workload, machine: str, flags: tuple[str, ...] = ()) -> Me
         (place / "net_train.h").write_text(header_text(of))
         (place / "net_train.c").write_text(_marked(source_text(of)))
         (place / "main.c").write_text(_main(samples, expected))
-        sources = [str(place / name) for name in ("net_train.c", "main.c")]
-        command = [sys.executable, str(boards.HARNESS), "--cpu", boards.BOARDS[machine], *sources]
-        done = subprocess.run([*command, "--", "-I", folder, *flags], capture_output=True, text=True, check=False)
-    try:
-        found = json.loads(done.stdout)
-    except ValueError:
-        return Measured(False, {}, visited, len(samples), of.words * 4, done.stdout + done.stderr)
+        found = _run(place, machine)
     calls: dict[str, int] = {}
     for region in found.get("regions", []):
         calls[region["name"]] = calls.get(region["name"], 0) + int(region["insns"])
     right = found.get("rc") == 0 and "right" in found.get("stdout", "")
     return Measured(right, calls, visited, len(samples), of.words * 4, str(found)[:2000])
+
+
+def _run(place: Path, machine: str) -> dict[str, Any]:
+    """What the harness says of net_train.c and main.c in a folder."""
+    sources = [str(place / name) for name in ("net_train.c", "main.c")]
+    command = [sys.executable, str(boards.HARNESS), "--cpu", boards.BOARDS[machine], *sources, "--", "-I", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        return {"stdout": done.stdout + done.stderr}
+    return found
+
+
+MNIST = Settings(batch=20, hidden=8, groups=(25, 15), margin=Fraction(1, 10), reinforcement=Fraction(1, 4))
+TRAINED, TESTED = 20_000, 2_000
+
+
+def mnist(folder: str) -> dict[str, Any]:
+    """An epoch of 785-75-75 in 8 bits on an emulated Cortex-M4, from the seed on; compared with LLVM's."""
+    data = both("mnist", folder)
+    plan = TrainingPlan("net", "x", (785,), 10, (Signs(),), (75, 75), MNIST)
+    step, _ = rules.build(plan, 785, 1)
+    train, test = (_bits(part, count) for part, count in ((data.train, TRAINED), (data.test, TESTED)))
+    engine = NativeEngine(step, native_machine(), 1)
+    engine.epoch(train, np.arange(TRAINED))
+    of = trainer(step, step.state, None, "net_train", next(m for m in CONTROLLERS if m.name == "cortex-m4"))
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        (place / "net_train.h").write_text(header_text(of))
+        (place / "net_train.c").write_text(source_text(of))
+        (place / "main.c").write_text(_mnist_main(train, test))
+        found = _run(place, "cortex-m4")
+    said = dict(line.split() for line in found["stdout"].splitlines() if len(line.split()) == 2)
+    counts = {region["name"]: int(region["insns"]) for region in found["regions"]}
+    return {
+        "right": int(said["checksum"]) == of.checksum(engine.state()) and int(said["known"]) == engine.evaluate(test),
+        "test accuracy": int(said["known"]) / TESTED,
+        "instructions a sample": counts["train"] // TRAINED,
+        "state bytes": 4 * of.words,
+    }
+
+
+def _bits(part: Dataset, count: int) -> Samples:
+    """The first images, a bit a pixel, and the constant one."""
+    images, labels = part.load()
+    bits = images[:count].reshape(count, -1) > 0
+    return packed(np.concatenate([bits, np.ones((count, 1), np.bool_)], 1), labels[:count])
+
+
+def _mnist_main(train: Samples, test: Samples) -> str:
+    def table(kind: str, name: str, numbers: np.ndarray) -> str:
+        return f"static const {kind} {name}[] = {{{', '.join(map(str, numbers.reshape(-1).tolist()))}}};"
+
+    return f"""#include "harness.h"
+#include "net_train.h"
+{table("uint32_t", "train", train.bits)}
+{table("uint8_t", "train_labels", train.labels)}
+{table("uint32_t", "test", test.bits)}
+{table("uint8_t", "test_labels", test.labels)}
+static uint32_t state[NET_TRAIN_WORDS];
+int main(void) {{
+    uint32_t known = 0;
+    net_train_init(state);
+    roi_begin("train");
+    for (uint32_t i = 0; i < {len(train)}u; ++i) {{
+        net_train_accumulate_bits(state, train + i * NET_TRAIN_SAMPLE_WORDS, train_labels[i]);
+        if (i % NET_TRAIN_BATCH == NET_TRAIN_BATCH - 1u) {{ net_train_end_batch(state); }}
+    }}
+    net_train_end_epoch(state);
+    roi_end();
+    for (uint32_t i = 0; i < {len(test)}u; ++i) {{
+        int32_t scores[NET_TRAIN_CLASSES];
+        uint32_t best = 0;
+        net_train_run_bits(state, test + i * NET_TRAIN_SAMPLE_WORDS, scores);
+        for (uint32_t k = 1; k < NET_TRAIN_CLASSES; ++k) {{ best = scores[k] > scores[best] ? k : best; }}
+        known += best == test_labels[i];
+    }}
+    h_puts("known "); h_putu(known); h_puts("\\nchecksum "); h_putu(net_train_checksum(state)); h_puts("\\n");
+    return 0;
+}}
+"""
 
 
 def _reference(of: Trainer, samples: Samples) -> tuple[int, int]:
@@ -184,6 +267,10 @@ def main(arguments: list[str]) -> int:
     if absent:
         sys.stderr.write(f"missing: {', '.join(absent)}\n")
         return 2
+    if "--mnist" in arguments:
+        learnt = mnist(arguments[arguments.index("--mnist") + 1])
+        sys.stdout.write(json.dumps(learnt, indent=1) + "\n")
+        return 0 if learnt["right"] else 1
     machines = [name for name in arguments if not name.startswith("-")] or ["cortex-m0", "cortex-m4"]
     rows = []
     for name, workload in WORKLOADS.items():

@@ -23,7 +23,7 @@ from bnnc.train import rules
 from bnnc.train.loop import permutation
 from bnnc.train.plan import Comparisons, Settings, Thermometer, Threshold, TrainingPlan
 from tests import training
-from tests.shared import needs_shared
+from tests.shared import SHARED, needs_shared
 
 needs_boards = pytest.mark.skipif(
     bool(set(boards.missing()) - {"mcu-harness"}), reason="needs gcc-arm-none-eabi and qemu-system-arm"
@@ -141,3 +141,13 @@ def test_the_self_test_passes_where_bytes_are_the_other_way_round(tmp_path: Path
     subprocess.run([*command, "net_train.c", "net_train_selftest.c"], cwd=tmp_path, check=True, capture_output=True)
     done = subprocess.run(["qemu-ppc", "./net"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "net_train: ok, 48 golden samples\n")
+
+
+@pytest.mark.slow
+@needs_boards
+@needs_shared
+def test_an_epoch_of_mnist_on_a_board_makes_the_weights_of_llvm() -> None:
+    found = training_on_device.mnist(str(SHARED / "data"))
+    assert found["right"]
+    assert found["test accuracy"] > 0.75
+    assert found["state bytes"] < 68 * 1024
