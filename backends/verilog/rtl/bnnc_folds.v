@@ -9,7 +9,7 @@
 //
 // `x` and `weights` belong together; DELAY cycles later `counted` says that a beat is there, and `counted_last` that it is
 // the last of its pass. `taken` says that a result has left its place.
-// Throughput: a beat a cycle; input is taken in the first pass only. Latency: 2 cycles. Nothing behind it ever stalls: a
+// Throughput: a beat a cycle; input is taken in the first pass only. Latency: 3 cycles. Nothing behind it ever stalls: a
 // pass ends only when there is a place for its result.
 module bnnc_folds #(
     parameter integer WIDTH = 8,
@@ -28,7 +28,7 @@ module bnnc_folds #(
     input                         in_valid,
     output                        in_ready,
     output reg [       WIDTH-1:0] x,
-    output     [WEIGHT_WIDTH-1:0] weights,
+    output reg [WEIGHT_WIDTH-1:0] weights,
     output                        counted,
     output                        counted_last,
     input                         taken
@@ -74,7 +74,7 @@ module bnnc_folds #(
     end
 
   bnnc_delay #(
-      .CYCLES(2 + DELAY),
+      .CYCLES(3 + DELAY),
       .RESET (1)
   ) delay_valid (
       .clk(clk),
@@ -84,7 +84,7 @@ module bnnc_folds #(
       .out(counted)
   );
   bnnc_delay #(
-      .CYCLES(2 + DELAY)
+      .CYCLES(3 + DELAY)
   ) delay_last (
       .clk(clk),
       .rst(rst),
@@ -93,6 +93,7 @@ module bnnc_folds #(
       .out(counted_last)
   );
 
+  wire [WEIGHT_WIDTH-1:0] word;
   bnnc_rom #(
       .WIDTH(WEIGHT_WIDTH),
       .DEPTH(WORDS),
@@ -102,13 +103,18 @@ module bnnc_folds #(
       .clk(clk),
       .enable(1'b1),
       .address(address),
-      .data(weights)
+      .data(word)
   );
-  reg [WIDTH-1:0] fresh;
-  always @(posedge clk) fresh <= in_data;
+  // One more register on the long way from the memory to all the neurons.
+  reg [WIDTH-1:0] fresh, chosen;
+  always @(posedge clk) begin
+    fresh <= in_data;
+    x <= chosen;
+    weights <= word;
+  end
   generate
     if (NF == 1) begin : g_once
-      always @(posedge clk) x <= fresh;
+      always @(posedge clk) chosen <= fresh;
     end else begin : g_keep
       (* no_rw_check *)
       reg [WIDTH-1:0] kept[0:SF-1];
@@ -118,7 +124,7 @@ module bnnc_folds #(
         if (first && go) kept[beat] <= in_data;
         if (!first) again <= kept[beat];
         first_before <= first;
-        x <= first_before ? fresh : again;
+        chosen <= first_before ? fresh : again;
       end
     end
   endgenerate

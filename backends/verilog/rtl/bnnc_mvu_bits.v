@@ -16,7 +16,7 @@
 //                    set, in $clog2(SIMD + 1) bits; FIELD is the sum of the three. The sign of a 0 has no effect.
 //   ROM_STYLE        0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: SF*NF cycles a vector. Latency: 4 + ceil(log2(ceil(SIMD/8))) + SUM cycles behind a pass, 1 more where
+// Throughput: SF*NF cycles a vector. Latency: 5 + ceil(log2(ceil(SIMD/8))) + SUM cycles behind a pass, 1 more where
 // 3 results or more can be under way. Nothing stalls inside: a pass ends only when its results have a place in the FIFO
 // behind, and that is as deep as full throughput needs.
 module bnnc_mvu_bits #(
@@ -48,7 +48,7 @@ module bnnc_mvu_bits #(
   localparam integer FIELD = TERNARY != 0 ? 2 * SIMD + COUNT_WIDTH : SIMD;
   localparam integer TREE = SIMD > 8 ? 1 + $clog2((SIMD + 7) / 8) : 1;
   localparam integer DELAY = TREE + (SUM != 0 ? 1 : 0);
-  localparam integer ROOM = (DELAY + 5 + SF - 1) / SF;
+  localparam integer ROOM = (DELAY + 6 + SF - 1) / SF;
 
   wire [WIDTH-1:0] x;
   wire [PE*FIELD-1:0] weights;

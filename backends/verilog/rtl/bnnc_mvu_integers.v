@@ -13,7 +13,7 @@
 //                        group*OUTPUTS + nf*PE + p is at (p*SIMD + l) * WEIGHT_WIDTH.
 //   ROM_STYLE            0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: SF*NF cycles a vector. Latency: 4 + ceil(log2(SIMD)) cycles behind a pass (and 1 or 3 for multipliers), 1
+// Throughput: SF*NF cycles a vector. Latency: 5 + ceil(log2(SIMD)) cycles behind a pass (and 1 or 3 for multipliers), 1
 // more where 3 results or more can be under way. Nothing stalls inside, see bnnc_mvu_bits.
 module bnnc_mvu_integers #(
     parameter integer INPUTS = 16,
@@ -46,7 +46,7 @@ module bnnc_mvu_integers #(
   localparam integer PRODUCT = WEIGHT_WIDTH == 1 ? XW : XW + WEIGHT_WIDTH;
   localparam integer MULTIPLY = WEIGHT_WIDTH == 1 ? 0 : XW <= 18 && WEIGHT_WIDTH <= 18 ? 1 : 3;
   localparam integer DELAY = MULTIPLY + (SIMD > 1 ? $clog2(SIMD) : 0);
-  localparam integer ROOM = (DELAY + 5 + SF - 1) / SF;
+  localparam integer ROOM = (DELAY + 6 + SF - 1) / SF;
 
   wire [WIDTH-1:0] x;
   wire [PE*FIELD-1:0] weights;
