@@ -89,7 +89,7 @@ def test_dense(shape: tuple[int, int]) -> None:
 def test_whole_vectors_are_loaded_and_words_are_gathered() -> None:
     """160 outputs: 128 in one vector a row, 32 in one vector for four rows."""
     program = lower(network((16, 160), (3, 3), (2, 2)), M55).program
-    functions = {function.name.rsplit("_", 1)[1]: function for function in program.functions}
+    functions = {function.name.rsplit("_", 1)[-1]: function for function in program.functions}
     for name, gathers in (("vector", False), ("word", True)):
         roots = [root for s in statements_of(functions[name].body) for root in expressions_of(s)]
         nodes = [node for root in roots for node in nodes_of(root)]

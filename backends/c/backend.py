@@ -19,6 +19,7 @@ from bnnc.backends.c.names import comment_text, prefix_of
 from bnnc.backends.c.onboard import OnBoard
 from bnnc.backends.c.packages import packed
 from bnnc.backends.c.printer import print_program
+from bnnc.backends.c.rows import row_input
 from bnnc.backends.c.selftest import selftest_text
 from bnnc.backends.c.training_engine import DeviceEngine
 from bnnc.backends.c.training_files import training_files
@@ -217,9 +218,12 @@ def _made(module: Module, options: COptions, kernels: Mapping[str, str] | None =
         buffer: p.cast
         for buffer, p in zip((*program.inputs, *program.outputs), (*signature.inputs, *signature.outputs), strict=True)
     }
-    printed = print_program(program, prefix, 16 if machine.index_bits == 16 else 32, machine.rom, origin, casts)
-    words = max(1, -(-program.arena_bytes // 4))
-    return Net(prefix, machine, interface, signature, printed, words, lowered.weight_bytes), lowered
+    rows = row_input(interface, signature, lowered)
+    by_rows = rows is not None and rows.streamed
+    bits = 16 if machine.index_bits == 16 else 32
+    printed = print_program(program, prefix, bits, machine.rom, origin, casts, by_rows)
+    words = max(1, -(-program.arena_bytes // 4)) if rows is None else rows.arena_words_run
+    return Net(prefix, machine, interface, signature, printed, words, lowered.weight_bytes, rows), lowered
 
 
 def _layer(op: Op) -> str:

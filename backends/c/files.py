@@ -11,6 +11,7 @@ from bnnc.backends.c.interface import Interface, Signature
 from bnnc.backends.c.names import comment_text
 from bnnc.backends.c.primitives import POPCOUNT_CALL, POPCOUNT_SUMS, POPCOUNT_TABLE, primitives
 from bnnc.backends.c.printer import Printed
+from bnnc.backends.c.rows import RowInput, rows_header, rows_source, selftest_header
 from bnnc.backends.c.runs import NEAR
 from bnnc.backends.c.sums import ADD_WORDS
 from bnnc.backends.c.vectors import vectors_text
@@ -29,6 +30,7 @@ class Net:
     printed: Printed
     arena_words: int
     rom_bytes: int
+    rows: RowInput | None
 
     @property
     def upper(self) -> str:
@@ -41,6 +43,11 @@ class Net:
         inputs = [f"const {p.kind} {p.name}[]" for p in self.signature.inputs]
         outputs = [f"{p.kind} {p.name}[]" for p in self.signature.outputs]
         return ", ".join([*inputs, *outputs, "uint32_t arena[]"])
+
+    @property
+    def output_parameters(self) -> str:
+        """Those of the outputs."""
+        return ", ".join(f"{p.kind} {p.name}[]" for p in self.signature.outputs)
 
     @property
     def title(self) -> str:
@@ -120,6 +127,7 @@ def header_text(net: Net) -> str:
         " * arenas of their own do not meet, be they in threads, in interrupts, or of several networks. */",
         f"int {net.prefix}_run({net.run_parameters});",
         "",
+        *rows_header(net.rows, net.prefix, net.output_parameters),
         f"/* The index of the largest of the {first.length} outputs; the first one where several are equal. */",
         f"uint32_t {net.prefix}_argmax(const {first.kind} {first.name}[]);",
         "",
@@ -129,6 +137,7 @@ def header_text(net: Net) -> str:
         f"/* Runs golden vectors (in {net.prefix}_selftest.c); 0 when every output bit is right, else the number of",
         " * the first that is wrong, counted from 1; -1 for damaged tables. */",
         f"int {net.prefix}_selftest(uint32_t arena[]);",
+        *selftest_header(net.rows, net.prefix),
         "",
         "#ifdef __cplusplus",
         "}",
@@ -208,12 +217,18 @@ def _rom(machine: Machine) -> str:
 
 
 def _run(net: Net) -> str:
+    rows, prefix = net.rows, net.prefix
     unused = [p.name for p in net.signature.inputs if not any(p.cast in line for line in net.printed.body)]
     if not any("arena" in line for line in net.printed.body):
         unused.append("arena")
-    lines = [f"int {net.prefix}_run({net.run_parameters}) {{"]
-    lines += [f"    (void){name};" for name in unused]
-    lines += [*net.printed.body, "    return 0;", "}", ""]
+    head = f"int {prefix}_run({net.run_parameters}) {{"
+    if rows is not None and rows.streamed:
+        image, others = net.run_parameters.split(", ", 1)
+        head = f"static int {prefix}_rows({image}, {prefix}_row_fn get_row, void *context, {others}) {{"
+    lines = [head, *(f"    (void){name};" for name in unused), *net.printed.body, "    return 0;", "}", ""]
+    if rows is not None:
+        names = [p.name for p in net.signature.outputs]
+        lines += rows_source(rows, prefix, net.signature.inputs[0].name, net.run_parameters, names)
     return "\n".join(lines)
 
 

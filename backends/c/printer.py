@@ -26,6 +26,7 @@ from bnnc.loops.ir import (
     Buffer,
     Call,
     Expression,
+    Fetch,
     For,
     Function,
     Gather,
@@ -75,13 +76,14 @@ def print_program(
     rom: bool,
     origin: Callable[[Function], str],
     casts: Mapping[Buffer, str],
+    by_rows: bool = False,
 ) -> Printed:
     """`body` holds the statements of one run, over the arrays that `casts` gives for inputs and outputs, and `arena`.
 
     index_bits: 16 or 32, the width of indices; `rom`: tables are read by macros. `origin` says which layer of the
     user's a function is.
     """
-    return print_programs((program,), prefix, index_bits, rom, origin, casts)[0]
+    return print_programs((program,), prefix, index_bits, rom, origin, casts, by_rows)[0]
 
 
 def print_programs(
@@ -91,6 +93,7 @@ def print_programs(
     rom: bool,
     origin: Callable[[Function], str],
     casts: Mapping[Buffer, str],
+    by_rows: bool = False,
 ) -> tuple[Printed, list[list[str]]]:
     """Several programs with the same functions, on one arena: what they share, and the body of each."""
     for each in programs:
@@ -120,7 +123,7 @@ def print_programs(
     bodies = []
     for entry in entries:
         printer = _FunctionPrinter(printed, symbols, index_bits, rom, shared, given)
-        bodies.append(printer.run(entry, casts))
+        bodies.append(printer.run(entry, casts, by_rows))
         printed.stack_bytes = max(printed.stack_bytes, printer.frame + max(frames.values(), default=0))
     printed.body = bodies[0]
     return printed, bodies
@@ -146,7 +149,21 @@ def _given(functions: Sequence[Function], entries: Sequence[Function]) -> dict[V
 
 def _symbols(functions: Sequence[Function], constants: Sequence[Buffer], prefix: str) -> dict[object, str]:
     """A name for every function and table that no other has, however short the user's names are."""
-    names = Locals(f"{prefix}_{word}" for word in ("run", "argmax", "selftest", "checksum", "run_rows", "in", "out"))
+    names = Locals(
+        f"{prefix}_{word}"
+        for word in (
+            "run",
+            "rows",
+            "argmax",
+            "selftest",
+            "selftest_rows",
+            "checksum",
+            "run_rows",
+            "row_fn",
+            "in",
+            "out",
+        )
+    )
     found: dict[object, str] = {}
     items: tuple[Function | Buffer, ...] = (*functions, *constants)
     for item in items:
@@ -216,9 +233,11 @@ class _FunctionPrinter(ExpressionPrinter):
         self._given = given
         self._printed, self._symbols, self._shared = printed, symbols, shared
         self._buffers: dict[Buffer, str] = {}
+        self._aliases: dict[Buffer, str] = {}  # rows of the input, wherever they are
         self._lines: list[str] = []
         self._locals = Locals(symbols.values())
         self._depth = 1
+        self._by_rows = False
         self._outer: dict[Variable, str] = {}
         self.frame = 0
         self._settings = (index_bits, "int" if index_bits == 16 else f"int{index_bits}_t", rom, shared)
@@ -249,8 +268,9 @@ class _FunctionPrinter(ExpressionPrinter):
         head = f"static BNNC_ALONE void {self._symbols[function]}({', '.join(parameters) or 'void'}) {{"
         return "\n".join([*([f"/* {about} */"] if about else []), *_wrapped(head, 0), *self._lines, "}", ""])
 
-    def run(self, entry: Function, casts: Mapping[Buffer, str]) -> list[str]:
+    def run(self, entry: Function, casts: Mapping[Buffer, str], by_rows: bool) -> list[str]:
         """The statements of the entry for one sample."""
+        self._by_rows = by_rows
         self._start(entry)
         self._buffers.update(casts)
         touched = _touched(entry)
@@ -261,6 +281,12 @@ class _FunctionPrinter(ExpressionPrinter):
                 name = self._buffers[buffer] = self._locals.fresh(buffer.name)
                 constant = "const " if touched[buffer] == "read" else ""
                 self._line(f"{constant}uint32_t *const {name} = arena + {buffer.offset // 4};")
+        for fetch in (s for s in statements_of(entry.body) if isinstance(s, Fetch)):
+            target = fetch.target.buffer
+            if fetch.runs == 1 and target.length == fetch.count and target not in self._aliases:
+                # A row in one piece, which no other joins, is read where it is.
+                name = self._aliases[target] = self._locals.fresh("rows")
+                self._line(f"const {ELEMENTS[target.element]} *{name} = 0;")
         loops = [s for s in entry.body if isinstance(s, For)]
         for sample in loops:  # none where nothing is to be done
             self.ranges.fix(sample.variable, (0, 0))
@@ -347,6 +373,29 @@ class _FunctionPrinter(ExpressionPrinter):
                     self._line(f"{self._symbols[callee]}({shown});")
                 case Barrier():
                     pass  # one sample runs on one thread
+                case Fetch():
+                    self._fetch(statement)
+
+    def _fetch(self, fetch: Fetch) -> None:
+        """A row of the input: from the caller's function `get_row` if there is one, or where the caller's image is."""
+        target = fetch.target.buffer
+        own = self._aliases.pop(target, "")
+        place = self._pointer(fetch.target, target)
+        row, image = self.value(fetch.row), self._pointer(fetch.source, fetch.source.buffer)
+        given = [f"if (get_row(context, (uint32_t)({row}), (void *)({place})) != 0) {{", "    return 1;", "}"]
+        if own:
+            self._aliases[target] = own
+            given.append(f"{own} = {place};")
+            found = [f"{own} = {image};"]
+        else:
+            self._printed.headers.add("string.h")
+            size = fetch.count * target.element.bytes
+            runs = [(run * fetch.count, run * fetch.step) for run in range(fetch.runs)]
+            found = [f"memcpy({place} + {to}, {image} + {of}, {size}u);" for to, of in runs]
+        if self._by_rows:
+            found = ["if (get_row != 0) {", *(f"    {x}" for x in given), "} else {", *(f"    {x}" for x in found), "}"]
+        for line in found:
+            self._line(line)
 
     def _add_words(self, buffer: Buffer, place: Variable, sums: list[Variable]) -> None:
         """Neighbouring words are added to these sums."""
@@ -389,9 +438,12 @@ class _FunctionPrinter(ExpressionPrinter):
     def _pointer(self, argument: Pointer, parameter: Buffer) -> str:
         buffer, index = argument.buffer, argument.index
         wanted = ELEMENTS[parameter.element]
-        if not parameter.length and parameter.element == I32 and self.ranges.of(index)[0] < 0:
+        below = self.ranges.of(index)[0] < 0 and buffer.space != "arena"
+        if not parameter.length and parameter.element == I32 and below:
             return self._call("bnnc_place", self._name_of(buffer), self.value(index))[0]
         offset = "" if self.ranges.of(index) == (0, 0) else f" + {self.atom(index, 4)}"
+        if buffer in self._aliases:
+            return f"{self._aliases[buffer]}{offset}"
         if buffer.space == "arena":
             where = f"arena + {buffer.offset // 4}"
             if buffer.offset % 4:

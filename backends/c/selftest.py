@@ -146,7 +146,9 @@ def selftest_text(net: Net) -> str:
             "}",
             "",
         ]
-    lines += [f"int {prefix}_selftest(uint32_t arena[]) {{"]
+    lines += _giver(net)
+    by_rows = ", int by_rows" if net.rows is not None else ""
+    lines += [f"static int test(uint32_t arena[]{by_rows}) {{"]
     lines += [f"    static {p.kind} {p.name}[{p.length}];" for p in (*net.signature.inputs, *net.signature.outputs)]
     lines += [
         "    uint32_t state = UINT32_C(0x9e3779b9);",
@@ -159,7 +161,11 @@ def selftest_text(net: Net) -> str:
     ]
     lines += [f"        draw_{p.name}({p.name}, &state, number);" for p in net.signature.inputs]
     passed = ", ".join(p.name for p in (*net.signature.inputs, *net.signature.outputs))
-    lines += [f"        if ({prefix}_run({passed}, arena) != 0) {{", "            return (int)number + 1;", "        }"]
+    run = f"{prefix}_run({passed}, arena)"
+    if net.rows is not None:
+        taken = ", ".join(p.name for p in net.signature.outputs)
+        run = f"(by_rows ? {prefix}_run_rows(give_row, {net.signature.inputs[0].name}, {taken}, arena) : {run})"
+    lines += [f"        if ({run} != 0) {{", "            return (int)number + 1;", "        }"]
     for p in net.signature.outputs:
         place = f"expected_{p.name}[number * {p.length}u + i]"
         if net.machine.rom:
@@ -174,15 +180,29 @@ def selftest_text(net: Net) -> str:
             "            }",
             "        }",
         ]
+    lines += ["    }", "    return 0;", "}", ""]
     lines += [
-        "    }",
-        "    return 0;",
+        f"int {prefix}_selftest(uint32_t arena[]) {{",
+        f"    return test(arena{', 0' if by_rows else ''});",
         "}",
         "",
+    ]
+    words, result = f"{net.upper}_ARENA_WORDS", [f"    const int result = {prefix}_selftest(arena);"]
+    if by_rows:
+        lines += [f"int {prefix}_selftest_rows(uint32_t arena[]) {{", "    return test(arena, 1);", "}", ""]
+        rows_words = f"{net.upper}_ROWS_ARENA_WORDS"
+        words = f"{words} > {rows_words} ? {words} : {rows_words}"
+        result = [
+            f"    int result = {prefix}_selftest(arena);",
+            "    if (result == 0) {",
+            f"        result = {prefix}_selftest_rows(arena);",
+            "    }",
+        ]
+    lines += [
         "#if !defined(BNNC_NO_MAIN)",
         "int main(void) {",
-        f"    static uint32_t arena[{net.upper}_ARENA_WORDS];",
-        f"    const int result = {prefix}_selftest(arena);",
+        f"    static uint32_t arena[{words}];",
+        *result,
         "    if (result == 0) {",
         f'        printf("{prefix}: ok, %lu golden vectors\\n", (unsigned long)VECTORS);',
         "        return 0;",
@@ -198,6 +218,28 @@ def selftest_text(net: Net) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _giver(net: Net) -> list[str]:
+    """The function that gives the rows of an input that lies in memory."""
+    rows = net.rows
+    if rows is None:
+        return []
+    (p,) = net.signature.inputs
+    source = f"image[row * {rows.length}u + i]"
+    if rows.channels > 1 and rows.rows > 1:
+        source = f"image[(i / {rows.width}u * {rows.rows}u + row) * {rows.width}u + i % {rows.width}u]"
+    return [
+        f"static int give_row(void *context, uint32_t row, {p.kind} target[]) {{",
+        f"    const {p.kind} *const image = ({p.kind} *)context;",
+        "    uint32_t i;",
+        f"    for (i = 0; i < {rows.length}u; ++i) {{",
+        f"        target[i] = {source};",
+        "    }",
+        "    return 0;",
+        "}",
+        "",
+    ]
 
 
 def _rom(net: Net) -> str:

@@ -12,6 +12,7 @@ from bnnc.loops.ir import (
     Call,
     Constant,
     Expression,
+    Fetch,
     For,
     Function,
     If,
@@ -226,6 +227,13 @@ class _FunctionPrinter(ExpressionPrinter):
                 case Barrier(meeting, threads):
                     place = f"ptr {self.pointers[meeting]}, i64 {self.value(threads)}"
                     self.lines.append(f"  call void @{self._program.name}_barrier({place})")
+                case Fetch(target, source, _, runs, count, step):
+                    size = count * source.buffer.element.bytes
+                    self.declarations["declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"] = None
+                    for run in range(runs):
+                        to = self.address(target.buffer, target.buffer.element, target.index + run * count)
+                        of = self.address(source.buffer, source.buffer.element, source.index + run * step)
+                        self.lines.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {of}, i64 {size}, i1 0)")
 
     def _call(self, callee: Function, arguments: tuple[Pointer | Expression, ...]) -> None:
         shown = []

@@ -16,6 +16,7 @@ from bnnc.loops.ir import (
     Call,
     Constant,
     Expression,
+    Fetch,
     For,
     Function,
     If,
@@ -175,6 +176,12 @@ class Builder:
         if meeting.element != I64 or threads.type != I64:
             raise TypeError("a barrier takes an i64 in memory and the number of threads as an i64")
         self._emit(Barrier(meeting, threads))
+
+    def fetch(self, target: Pointer, source: Pointer, row: Expression, runs: int, count: int, step: int) -> None:
+        """Brings a row of an image of the caller's."""
+        if target.buffer.element != source.buffer.element or target.buffer.access == "read" or row.type != I64:
+            raise TypeError("a row goes to a buffer of the same elements that is written, and its number is an i64")
+        self._emit(Fetch(target, source, row, runs, count, step))
 
     def function(self) -> Function:
         """What was written."""

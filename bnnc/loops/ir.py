@@ -17,7 +17,8 @@ buffer: the interpreter checks it.
 where it stands: to use a value twice, name it (`Builder.let`). Operators: `+ - * & | ^ << < <= > >=` (signed), and the
 functions below. Numbers are taken as constants of the other operand's type, and index arithmetic on constants folds.
 
-**Statements**: Assign, Store, For (counted), While, If, Call, Barrier (where threads of one run meet). A Variable is
+**Statements**: Assign, Store, For (counted), While, If, Call, Barrier (where threads of one run meet), Fetch (a row of
+the image that a caller may give row by row). A Variable is
 assigned before it is read; an immutable one exactly once. Floats are IEEE binary32, each operation rounded to nearest
 even, nothing contracted or reordered.
 
@@ -127,6 +128,7 @@ __all__ = [
     "Convert",
     "Expression",
     "Extract",
+    "Fetch",
     "Fma",
     "For",
     "Function",
@@ -244,7 +246,20 @@ class Barrier:
     threads: Expression
 
 
-Statement = Assign | Store | For | While | If | Call | Barrier
+@dataclass(frozen=True, eq=False)
+class Fetch:
+    """Brings row `row` of an image that the caller has, or gives row by row: to `target` go `runs` runs of `count`
+    elements of `source`, whose beginnings are `step` apart. Callers that give rows give just these elements."""
+
+    target: Pointer
+    source: Pointer
+    row: Expression
+    runs: int
+    count: int
+    step: int
+
+
+Statement = Assign | Store | For | While | If | Call | Barrier | Fetch
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,6 +325,8 @@ def expressions_of(statement: Statement) -> tuple[Expression, ...]:
             return tuple(a.index if isinstance(a, Pointer) else a for a in arguments)
         case Barrier(_, threads):
             return (threads,)
+        case Fetch(target, source, row, _, _, _):
+            return (target.index, source.index, row)
 
 
 def nodes_of(expression: Expression) -> Iterator[Expression]:
@@ -329,6 +346,8 @@ def buffers_of(function: Function) -> tuple[Buffer, ...]:
             found.update((a.buffer, None) for a in statement.arguments if isinstance(a, Pointer))
         elif isinstance(statement, Barrier):
             found[statement.meeting] = None
+        elif isinstance(statement, Fetch):
+            found.update(((statement.target.buffer, None), (statement.source.buffer, None)))
         for root in expressions_of(statement):
             found.update((node.buffer, None) for node in nodes_of(root) if isinstance(node, Load | Gather))
     return tuple(found)

@@ -50,6 +50,11 @@ class Machine:
         return 64 if self.vector_bits or self.index_bits == 64 else 4
 
     @property
+    def streams(self) -> bool:
+        """Whether memory is so scarce that images are worked on row by row."""
+        return self.index_bits < 64
+
+    @property
     def lanes(self) -> int:
         """How many 32-bit lanes a vector has; 1 without vectors."""
         return max(1, self.vector_bits // 32)

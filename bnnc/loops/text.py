@@ -12,6 +12,7 @@ from bnnc.loops.ir import (
     Convert,
     Expression,
     Extract,
+    Fetch,
     Fma,
     For,
     Function,
@@ -107,6 +108,9 @@ def _block(body: tuple[Statement, ...], depth: int) -> list[str]:
                 lines.append(f"{pad}{callee.name}({', '.join(map(_argument, arguments))})")
             case Barrier(_, threads):
                 lines.append(f"{pad}barrier of {show(threads)} threads")
+            case Fetch(target, source, row, runs, count, step):
+                runs_ = f"{runs} x {count}, {step} apart, " if runs > 1 else f"{count} "
+                lines.append(f"{pad}{_argument(target)} = row {show(row)}: {runs_}from {_argument(source)}")
     return lines
 
 

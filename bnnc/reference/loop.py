@@ -27,6 +27,7 @@ from bnnc.loops.ir import (
     Convert,
     Expression,
     Extract,
+    Fetch,
     Fma,
     For,
     Function,
@@ -148,6 +149,12 @@ class _Frame:
                     self._block(then if self.value(condition)[0] else otherwise)
                 case Call(callee, arguments):
                     self._call(callee, arguments)
+                case Fetch(target, source, _, runs, count, step):
+                    from_ = self._place(source.buffer, source.index, step * (runs - 1) + count, 0)
+                    to = self._place(target.buffer, target.index, runs * count, 0)
+                    for run in range(runs):
+                        first, begin = to[1] + run * count, from_[1] + run * step
+                        to[0].elements[first : first + count] = from_[0].elements[begin : begin + count]
                 case Barrier(_, threads):
                     if self.value(threads)[0] != 1:
                         raise LoopError("the interpreter runs one thread")

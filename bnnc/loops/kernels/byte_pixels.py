@@ -20,6 +20,7 @@ from bnnc.loops.ir import (
     Expression,
     Function,
     Variable,
+    binary,
     compare,
     constant,
     constant_buffer,
@@ -51,7 +52,7 @@ def bytes_scratch(weights: np.ndarray) -> int:
 def byte_conv(
     name: str,
     shape: tuple[int, int, int],
-    strides: tuple[int, int, int],
+    strides: tuple[int, int],
     weights: np.ndarray,
     window: Window,
     target: Packed | Elements,
@@ -61,9 +62,11 @@ def byte_conv(
     pad_value: int = 0,
     loc: Location = UNKNOWN,
 ) -> Function:
-    """NAME(x, scratch, y): a ±1 convolution [O, C, KH, KW]; its sums, or with `steps` bits (see `bytes_fit`).
+    """NAME(x, scratch, y, row): one row of a ±1 convolution [O, C, KH, KW]; its sums, or with `steps` bits (see
+    `bytes_fit`).
 
-    x: i8 [C * H * W], `signed` or not, whose steps along C, H and W are `strides`. scratch: i8 [bytes_scratch].
+    shape: C, H, W of the image. x: i8, the rows of the image that the windows of this row reach; `signed` or not; steps
+    along C and W are `strides`. target: the layout of a row. scratch: i8 [bytes_scratch].
     """
     outputs = len(weights)
     b = Builder(name, f"{outputs} outputs, window {window.kernel} on {shape[0]} channels of bytes", loc)
@@ -77,10 +80,9 @@ def byte_conv(
         limits = np.clip(steps.limits(outputs), -(1 << 15), (1 << 15) - 1)
         limits[steps.constant(outputs)] = (1 << 15) - 1
         ending = PackedOutputs(kernel, target, "ge", limits.astype(np.int16), steps.turned(outputs))
-    height, width = window.output(shape[1], shape[2])
-    with b.loop(height, "oy") as y, b.loop(width, "ox") as x:
-        kernel.bring(y, x)
-        ending.pixel(y, x)
+    with b.loop(window.output(shape[1], shape[2])[1], "ox") as x:
+        kernel.bring(x)
+        ending.pixel(constant(0, I64), x)
     return b.function()
 
 
@@ -94,7 +96,7 @@ class _Bytes:
         b: Builder,
         name: str,
         shape: tuple[int, int, int],
-        strides: tuple[int, int, int],
+        strides: tuple[int, int],
         weights: np.ndarray,
         window: Window,
         target: Packed | Elements,
@@ -106,9 +108,10 @@ class _Bytes:
         self.signed, self.pad_value, self.loc = signed, pad_value, loc
         self.outputs, self.units = len(weights), int(np.prod(weights.shape[1:]))
         self.borders = no_borders(*window.output(shape[1], shape[2]))
-        self.x = b.parameter("x", I8, int(np.prod(shape)))
+        self.x = b.parameter("x", I8, 0)
         self.scratch = b.parameter("scratch", I8, self.units + SPARE, access="both")
         self.y = b.parameter("y", target.element, target.length, access="write")
+        self.row = b.scalar("row", I64)
         self.total = b.variable("total", constant(0, I16))
         bits = (weights > 0).transpose(0, 2, 3, 1).reshape(self.outputs, -1).astype(np.uint8)
         self.rows = -(-self.units // ROW)  # of an output
@@ -125,17 +128,19 @@ class _Bytes:
         """A function that adds a window's bytes with the signs of an output's weights."""
         return _Adds(self, comment)
 
-    def bring(self, y: Expression, x: Expression) -> None:
+    def bring(self, x: Expression) -> None:
         """One window, with the padding, and the sum of its bytes."""
         b, window, (channels, height, width) = self.b, self.window, self.shape
         top, left, bottom, right = window.pads
         b.assign(self.total, constant(0, I16))
-        down, along = b.let(y * window.strides[0] - top, "down"), b.let(x * window.strides[1] - left, "along")
+        down = b.let(self.row * window.strides[0] - top, "down")
+        first = b.let(binary("max", down, constant(0, I64)), "first") if top else down  # the first row of x
+        along = b.let(x * window.strides[1] - left, "along")
         with b.loop(window.kernel[0], "ky") as ky, b.loop(window.kernel[1], "kx") as kx:
             row = b.let(down + ky * window.dilations[0], "row")
             column = b.let(along + kx * window.dilations[1], "column")
             place = b.let((ky * window.kernel[1] + kx) * channels, "place")
-            start = b.let(row * self.strides[1] + column * self.strides[2], "start")
+            start = b.let((row - first) * (channels * width) + column * self.strides[1], "start")
             with b.loop(channels, "c") as c:
                 byte = b.variable("byte", constant(self.pad_value, I8))
                 inside: Expression | None = None

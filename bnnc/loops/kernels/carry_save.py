@@ -12,6 +12,8 @@ any memory, and gives whole sums.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from bnnc.ir.location import UNKNOWN, Location
@@ -35,7 +37,7 @@ from bnnc.loops.ir import (
 )
 from bnnc.loops.kernels.adders import full_adder
 from bnnc.loops.kernels.outputs import SPARE, BitSteps, Counter, Outputs, PackedOutputs, SumOutputs
-from bnnc.loops.kernels.tiling import Borders, Window, borders_of, input_origin, no_borders
+from bnnc.loops.kernels.tiling import Borders, Window, Within, borders_of, input_origin, no_borders
 from bnnc.loops.layout import WORD, Elements, Packed
 from bnnc.loops.machine import Machine
 
@@ -80,22 +82,27 @@ def carry_conv(
     *,
     pad_value: int = 0,
     halo_value: int = -1,
+    within: Within | None = None,
     loc: Location = UNKNOWN,
 ) -> Function:
     """NAME(x, scratch, y): a ±1 convolution [O, C, KH, KW]; its sums, or with `steps` bits (see `carry_fits`).
 
     scratch: units [carry_scratch] (i8 or i32, see `unit_of`). Outside the image x counts as `pad_value`; `halo_value`
-    is what the bits in the halo mean.
+    is what the bits in the halo mean. `within`: the image is some rows of a larger one, and if borders differ the
+    function is (x, scratch, y, row).
     """
     outputs = len(weights)
     b = Builder(name, f"{outputs} outputs, window {window.kernel} on {image.channels} channels, carries saved", loc)
     borders = no_borders(*window.output(image.height, image.width))
     correction = np.zeros((1, len(weights)), np.int64)
-    if any(window.pads) and pad_value != halo_value:
-        borders = borders_of(window, image.height, image.width)
+    whole = within or Within(window, image.height)
+    if any(whole.window.pads) and pad_value != halo_value:
+        borders = borders_of(whole.window, whole.height, image.width)
         correction = (pad_value - halo_value) * borders.sums(weights.astype(np.int64).sum(1))
     base = int(np.prod(weights.shape[1:])) + correction
     kernel = _Carries(b, name, image, weights, window, target, borders, unit_of(machine), loc)
+    if within is not None and len(borders.rows) > 1:
+        kernel.borders = replace(borders, first=b.scalar("row", I64))
     ending: Outputs
     if steps is None:
         assert isinstance(target, Elements)

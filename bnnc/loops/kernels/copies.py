@@ -51,13 +51,17 @@ def copy_in(
     source: Scalar,
     target: Layout,
     lanes: int = 1,
+    *,
+    channels_last: bool = False,
 ) -> Function:
     """NAME(source, target): one sample of the user's array into a layout; the halo is left alone.
+
+    `channels_last`: the array is [height][width][channel], not [channel][height][width].
 
     Elements of `source` are signed, unless values of `dtype` (lo..hi) do not fit it otherwise (u8 in i8). Raises
     TypeError for f32 into integers, ValueError when `shape` is not the layout's.
     """
-    image = _image(shape, target)
+    image = _image(shape, target, channels_last)
     unsigned = not source.is_float and value_range(dtype)[1] >= 1 << (source.bits - 1)
     b = Builder(name, f"input {dtype}{list(shape)}", loc)
     x = b.parameter("source", source, target.channels * target.height * target.width)
@@ -107,27 +111,29 @@ def copy_out(
     return b.function()
 
 
-def _image(shape: tuple[int, ...], layout: Layout) -> tuple[int, int]:
-    """Steps from channel to channel and from row to row in the user's array; pixels are neighbours."""
+def _image(shape: tuple[int, ...], layout: Layout, channels_last: bool = False) -> tuple[int, int, int]:
+    """Steps from channel to channel, from row to row and from pixel to pixel in the user's array."""
     if image_shape(shape) != (layout.channels, layout.height, layout.width):
         raise ValueError(f"{list(shape)} does not lie as {layout}")
-    return layout.height * layout.width, layout.width
+    if channels_last:
+        return 1, layout.width * layout.channels, layout.channels
+    return layout.height * layout.width, layout.width, 1
 
 
 @contextmanager
-def _pixels(b: Builder, image: tuple[int, int], layout: Layout) -> Iterator[tuple[Expression, Expression]]:
+def _pixels(b: Builder, image: tuple[int, int, int], layout: Layout) -> Iterator[tuple[Expression, Expression]]:
     """Loops over all pixels: (index in the user's array, index in the layout) of its channel 0."""
     with b.loop(layout.height, "y") as y:
         row, line = b.let(y * image[1], "row"), b.let(y * layout.row + layout.origin, "line")
         with b.loop(layout.width, "x") as x:
-            yield b.let(row + x, "pixel"), b.let(line + x * layout.pixel, "place")
+            yield b.let(row + x * image[2], "pixel"), b.let(line + x * layout.pixel, "place")
 
 
 def _copy_elements(
     b: Builder,
     x: Buffer,
     y: Buffer,
-    image: tuple[int, int],
+    image: tuple[int, int, int],
     layout: Elements,
     lanes: int,
     unsigned: bool,

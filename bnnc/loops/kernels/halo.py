@@ -30,6 +30,15 @@ def fill_halo(name: str, loc: Location, layout: Layout, lanes: int = 1) -> Funct
     return b.function()
 
 
+def fill_row(name: str, loc: Location, layout: Layout, lanes: int = 1) -> Function:
+    """NAME(target): the halo's value into every pixel of one row, its halo included."""
+    value = layout.halo.value
+    b = Builder(name, f"a row of the halo of {value}", loc)
+    y = b.parameter("target", layout.element, layout.row, access="write")
+    _fill(b, y, 0, layout.row, pixel_pattern(layout, value), lanes)
+    return b.function()
+
+
 def pixel_pattern(layout: Layout, value: float) -> list[int | float]:
     """The buffer's elements of one pixel with that value in every channel; a single one where they are all the same."""
     if not isinstance(layout, Packed):

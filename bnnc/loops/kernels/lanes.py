@@ -9,6 +9,8 @@ to -0, which becomes +0).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from bnnc.ir.location import UNKNOWN, Location
@@ -40,6 +42,7 @@ from bnnc.loops.kernels.tiling import (
     Plan,
     Tile,
     Window,
+    Within,
     borders_of,
     input_origin,
     make_plan,
@@ -64,13 +67,15 @@ def lane_conv(
     bias: np.ndarray | None = None,
     groups: int = 1,
     pad_value: int = 0,
+    within: Within | None = None,
     loc: Location = UNKNOWN,
 ) -> Function:
     """A function (x, y): the convolution of `image` with weights [O, C/groups, KH, KW], then the epilogue.
 
     Integer elements: weights int8 or int16, sums int32; weights int32, sums int64, bias int64. F32: weights float32,
     each product joined by an fma, the bias [O] added last. Outside the image x counts as `pad_value`; where the halo
-    holds another value, constant tables put it right (integers only). Raises TypeRuleError when sizes do not fit.
+    holds another value, constant tables put it right (integers only). `within`: the image is some rows of a larger
+    one, and where such tables are used the function is (x, row, y). Raises TypeRuleError when sizes do not fit.
     """
     is_float = image.element == F32
     expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
@@ -85,7 +90,10 @@ def lane_conv(
     while groups > 1 and (outputs if own else outputs // groups) % lanes:
         lanes //= 2
     plan = make_plan(machine, outputs, height, width, epilogue.packed, lanes=lanes, apart=own, widest=2)
+    b = Builder(name, comment=f"{outputs} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
+    x = b.parameter("x", image.element, image.length)
     borders = no_borders(height, width)
+    whole = within or Within(window, image.height)
     element = F32 if is_float else I64 if is_wide else I32
     base: np.ndarray | None
     if is_float or is_wide:
@@ -94,12 +102,12 @@ def lane_conv(
     else:
         expect(bias is None, "an integer convolution has no bias")
         base = np.zeros((1, plan.channels), np.int64)
-        if any(window.pads) and pad_value != image.halo.value:
-            borders = borders_of(window, image.height, image.width)
+        if any(whole.window.pads) and pad_value != image.halo.value:
+            borders = borders_of(whole.window, whole.height, image.width)
+            if within is not None:
+                borders = replace(borders, first=b.scalar("row", I64))
             missing = (pad_value - image.halo.value) * borders.sums(weights.astype(np.int64).sum(1))
             base = np.pad(missing, ((0, 0), (0, plan.channels - outputs)))
-    b = Builder(name, comment=f"{outputs} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
-    x = b.parameter("x", image.element, image.length)
     epilogue.declare(b, plan, Sums(name, base, 1, borders, element))
     narrow = image.element in (I8, I16) and not is_wide and not own
     in_pairs = narrow and lanes > 1 and _run(image, window, inputs, groups) > 1

@@ -29,9 +29,9 @@ from bnnc.loops.ir import (
     constant,
     constant_buffer,
     load,
-    select,
 )
 from bnnc.loops.kernels.row_tables import words_of
+from bnnc.loops.kernels.rows import Part, Pooling, RowKernel, begin_pool, joined
 from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import WORD, Packed
 
@@ -108,49 +108,31 @@ class _Layout:
         return kind.first + (signs * len(kind.phases) + phase) * kind.places + start * dilation // self.step
 
 
-def pixels_scratch(shape: tuple[int, ...], weights: np.ndarray, window: Window, most_words: int) -> int:
-    """Elements (i32) of the working memory."""
-    return _Layout(shape, weights, window, most_words).length
-
-
-def pixel_conv(
-    name: str,
-    shape: tuple[int, ...],
-    steps: tuple[int, int, int],
-    weights: np.ndarray,
-    window: Window,
-    target: Packed,
-    thresholds: np.ndarray,
-    values: np.ndarray,
-    *,
-    most_words: int,
-    loc: Location = UNKNOWN,
-) -> Function:
-    """NAME(x, scratch, y): bits of a ±1 convolution [O, C, KH, KW] of pixels and the step behind it (see pixels_fit).
-
-    shape: C, H, W of the pixels; steps: how far channels, rows and columns are apart in the user's array x (i8, taken
-    unsigned). thresholds int [O or 1, 1], values int [O or 1, 2] of -1 and 1. scratch: i32 [pixels_scratch]. Outside
-    the image x is 0. most_words: so many words of sums are made at a time, a register each.
-    """
-    return PixelConv(name, shape, steps, weights, window, target, thresholds, values, most_words, loc).function()
-
-
 class PixelConv:
-    """The functions of one layer: one takes a row of the image in, one makes a row of outputs, one does all rows."""
+    """Bits of a ±1 convolution [O, C, KH, KW] of pixels, the step behind it, and perhaps a pool (see pixels_fit).
+
+    shape: C, H, W of the pixels; steps: how far channels and columns are apart in a row of the user's (i8, taken
+    unsigned). thresholds int [O or 1, 1], values int [O or 1, 2] of -1 and 1. Outside the image x is 0. most_words: so
+    many words of sums are made at a time, a register each. Bool `smallest` [O] marks channels of which the pool takes
+    the minimum. `target` is the layout of the pool's result where there is one.
+    """
 
     def __init__(
         self,
         name: str,
         shape: tuple[int, ...],
-        steps: tuple[int, int, int],
+        steps: tuple[int, int],
         weights: np.ndarray,
         window: Window,
         target: Packed,
         thresholds: np.ndarray,
         values: np.ndarray,
         most_words: int,
+        pooling: Pooling | None = None,
+        smallest: np.ndarray | None = None,
         loc: Location = UNKNOWN,
     ) -> None:
+        self.pooling = pooling
         self.name, self.steps, self.window, self.target, self.loc = name, steps, window, target, loc
         self.layout = layout = _Layout(shape, weights, window, most_words)
         outputs = layout.outputs
@@ -174,6 +156,11 @@ class PixelConv:
             self.flips = constant_buffer(f"{name}_flip", words_of(flips), "outputs whose bit is turned round", 4)
         if not keep.all():
             self.keep = constant_buffer(f"{name}_real", words_of(keep), "outputs that can change", 4)
+        self.least = None
+        if pooling is not None and smallest is not None and smallest.any():
+            least = np.zeros(-(-outputs // WORD) * WORD, np.int64)
+            least[:outputs] = smallest
+            self.least = constant_buffer(f"{name}_smallest", words_of(least), "outputs that keep the minimum", 4)
 
     def _taps(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint16 [O, taps], where sums lie: those to be subtracted first; and how many these are, uint8 [O]."""
@@ -192,94 +179,86 @@ class PixelConv:
         return taps_, np.array([len(taken) for _, taken in found], np.uint8)
 
     # ----------------------------------------------------------------------------------------------------- the layer
-    def function(self) -> Function:
-        """Takes rows of the image in as they are needed, and makes one row of outputs after the other."""
+    def kernel(self) -> RowKernel:
+        """Its functions: one takes a row of the image in, one makes a row of outputs."""
         layout, window = self.layout, self.window
-        b = Builder(self.name, self.comment, self.loc)
-        x = b.parameter("x", I8, layout.channels * layout.height * layout.width)
-        words = b.parameter("scratch", I32, layout.length, access="both")
-        y = b.parameter("y", I32, self.target.length, access="write")
-        line_function, row_function = self.line_function(), self.row_function()
-        lines, stride = layout.lines, window.strides[0]
-        fresh = min(stride, lines)
-
-        def take(row: Expression, slot: Expression) -> None:
-            inside = binary("and", _flag(compare("ge", row, 0)), _flag(compare("lt", row, layout.height)))
-            near = select(compare("ne", inside, 0), row, constant(0, I64))
-            begin = b.let(near * self.steps[1], "begin")
-            b.call(line_function, at(x, begin), at(words), slot * layout.slot, inside)
-
-        with b.loop(lines - fresh, "line", unroll_one=False) as line:
-            take(b.let(line - window.pads[0], "row"), line)
-        with b.loop(layout.rows, "oy", unroll_one=False) as oy:
-            first = b.let(oy * stride + (lines - fresh - window.pads[0]), "first")
-            with b.loop(fresh, "line") as line:
-                take(b.let(first + line, "row"), line + (lines - fresh))
-            b.call(row_function, words, at(y, oy * self.target.row + self.target.origin))
-            if layout.rows > 1 and lines > fresh:  # the slots that are needed again move to the front
-                with b.loop((lines - fresh) * layout.slot, "k", step=UNROLLED) as k:
-                    for more in range(UNROLLED):
-                        b.store(words, k + more, load(words, k + (more + fresh * layout.slot)))
-        return b.function()
+        slot = Part(0, 0, layout.slot)
+        feeds = (slot, Part(0, layout.raw, 0))
+        blank = self._blank() if window.pads[0] or window.pads[2] else None
+        numbers = () if self.pooling is None else ("part",)
+        target = self.target.halo.left * self.target.pixel
+        return RowKernel(
+            self.line_function(), feeds, blank, (slot,), self.row_function(), ((I32, layout.length),), layout.lines,
+            numbers, 0, target, kept=layout.lines - min(window.strides[0], layout.lines),
+        )  # fmt: skip
 
     # ----------------------------------------------------------------------------------------- one row of the image
+    def _blank(self) -> Function:
+        """NAME_blank(tables): the tables of a row outside of the image."""
+        b = Builder(f"{self.name}_blank", "a row outside of the image", self.loc)
+        tables = b.parameter("tables", I32, self.layout.slot, access="write")
+        with b.loop(self.layout.slot, "k") as k:
+            b.store(tables, k, 0)
+        return b.function()
+
     def line_function(self) -> Function:
-        """NAME_line(x, scratch, slot, inside): the tables of the row of pixels x, or of zeros if inside is 0."""
+        """NAME_line(x, tables, raw): the tables of the row of pixels x."""
         layout, window = self.layout, self.window
         b = Builder(f"{self.name}_line", "the sums over neighbours, with all signs, of one row of pixels", self.loc)
         x = b.parameter("x", I8, 0)
-        words = b.parameter("scratch", I32, layout.length, access="both")
-        slot, inside = b.scalar("slot", I64), b.scalar("inside", I32)
+        tables = b.parameter("tables", I32, layout.slot, access="write")
+        raws = b.parameter("raw", I32, layout.channels * layout.raw_columns, access="both")
         size, left, apart = layout.raw_columns, window.pads[1], layout.half * layout.step
         with b.loop(layout.channels * size, "k") as k:
-            b.store(words, k + layout.raw, 0)
-        with b.when(compare("ne", inside, 0)):
-            low = min(layout.width, size - left)
-            high = max(0, apart - left), min(layout.width, size + apart - left)
-            for channel in range(layout.channels):
-                raw = layout.raw + channel * size + left
-                pixel = channel * self.steps[0]
-                if low > 0:
-                    with b.loop(low, "px") as px:
-                        value = Convert("zext", load(x, px * self.steps[2] + pixel), I32)
-                        b.store(words, px + raw, value)
-                if high[0] < high[1]:
-                    with b.loop(high[1], "px", start=high[0]) as px:
-                        value = Convert("zext", load(x, px * self.steps[2] + pixel), I32)
-                        place = b.let(px + (raw - apart), "place")
-                        b.store(words, place, load(words, place) | Binary("shl", value, constant(HALF, I32)))
+            b.store(raws, k, 0)
+        low = min(layout.width, size - left)
+        high = max(0, apart - left), min(layout.width, size + apart - left)
+        for channel in range(layout.channels):
+            raw = channel * size + left
+            pixel = channel * self.steps[0]
+            if low > 0:
+                with b.loop(low, "px") as px:
+                    value = Convert("zext", load(x, px * self.steps[1] + pixel), I32)
+                    b.store(raws, px + raw, value)
+            if high[0] < high[1]:
+                with b.loop(high[1], "px", start=high[0]) as px:
+                    value = Convert("zext", load(x, px * self.steps[1] + pixel), I32)
+                    place = b.let(px + (raw - apart), "place")
+                    b.store(raws, place, load(raws, place) | Binary("shl", value, constant(HALF, I32)))
         for kind in layout.kinds.values():
             for number, phase in enumerate(kind.phases):
-                self._kind(b, words, slot, kind, number, phase)
+                self._kind(b, raws, tables, kind, number, phase)
         return b.function()
 
-    def _kind(self, b: Builder, words: Buffer, slot: Expression, kind: _Kind, number: int, phase: int) -> None:
+    def _kind(self, b: Builder, raws: Buffer, tables: Buffer, kind: _Kind, number: int, phase: int) -> None:
         """The tables of one kind and phase. Nothing reads places whose taps would lie behind the raw pixels."""
         layout, dilation = self.layout, self.window.dilations[1]
         reach = (kind.taps - 1) * dilation
         count = min(kind.places, (layout.raw_columns - 1 - phase - reach) // layout.step + 1)
         with b.loop(count, "k") as k:
-            column = b.let(k * layout.step + (layout.raw + phase), "column")
+            column = b.let(k * layout.step + phase, "column")
             inputs = [
-                b.let(load(words, column + (tap * dilation + channel * layout.raw_columns)), "v")
+                b.let(load(raws, column + (tap * dilation + channel * layout.raw_columns)), "v")
                 for tap in range(kind.taps)
                 for channel in range(layout.channels)
             ]
-            target = b.let(k + slot, "target")
             sums = [inputs[0]]
             for value in inputs[1:]:
                 sums = [b.let(total - value, "s") for total in sums] + [b.let(total + value, "s") for total in sums]
             for signs, total in enumerate(sums):
                 place = kind.first + (signs * len(kind.phases) + number) * kind.places
-                b.store(words, target + place, total)
+                b.store(tables, k + place, total)
 
     # ---------------------------------------------------------------------------------------------- a row of outputs
     def row_function(self) -> Function:
-        """NAME_row(scratch, y): one row of outputs of the tables in all slots."""
+        """NAME(scratch, y, [row in the pool]): one row of outputs of the tables in all slots; then the slots that are
+        needed again move to the front."""
         layout = self.layout
-        b = Builder(f"{self.name}_row", f"one row of {self.comment}", self.loc)
+        b = Builder(self.name, f"a row of {self.comment}", self.loc)
         words = b.parameter("scratch", I32, layout.length, access="both")
-        y = b.parameter("y", I32, 0, access="write")
+        y = b.parameter("y", I32, 0, access="write" if self.pooling is None else "both")
+        if self.pooling is not None:
+            begin_pool(b, y, b.scalar("part", I64), self.target, self.least)
         sums = self._sums()
         each = len(self.layout.chunks) * layout.lines
         with b.loop(layout.blocks, "block") as block:
@@ -297,6 +276,11 @@ class PixelConv:
                         taps, start = at(self.taps, o * each), load(self.start, o)
                         b.call(sums, at(words, left), taps, answers, negative, start)
                 self._write(b, words, y, left, group, (ends[1] - ends[0], ends[2] - ends[1]))
+        fresh = min(self.window.strides[0], layout.lines)
+        if layout.rows > 1 and layout.lines > fresh:
+            with b.loop((layout.lines - fresh) * layout.slot, "k", step=UNROLLED) as k:
+                for more in range(UNROLLED):
+                    b.store(words, k + more, load(words, k + (more + fresh * layout.slot)))
         return b.function()
 
     def _sums(self) -> Function:
@@ -328,22 +312,36 @@ class PixelConv:
         self, b: Builder, words: Buffer, y: Buffer, left: Expression, group: int, counts: tuple[int, int]
     ) -> None:
         """The answers, sixteen a half, as words of each pixel: to where the next layer reads them."""
-        layout, target = self.layout, self.target
+        layout = self.layout
         with b.loop(layout.words, "k", unroll_one=False) as k:
             low, high = (
                 b.let(_lowest(load(words, k + (layout.answers + part * layout.words)), counts[part]), name)
                 for part, name in ((0, "low"), (1, "high"))
             )
             column = b.let(left + k, "column")
-            place = b.let(column * target.pixel + group, "place")
             first = (low & 0xFFFF) | Binary("shl", high, constant(HALF, I32))
             second = Binary("lshr", low, constant(HALF, I32)) | (high & -0x10000)
+            # Columns that a pool leaves out, as windows do not reach them, are dropped like those behind the last.
+            columns = layout.columns
+            if self.pooling is not None:
+                columns = min(columns, self.target.width * self.pooling.columns)
             for begin, word in ((0, first), (layout.half, second)):
-                if begin + layout.half <= layout.columns:
-                    b.store(y, place + begin * target.pixel, self._turned(word, group))
-                elif begin < layout.columns:
-                    with b.when(compare("lt", column, layout.columns - begin)):
-                        b.store(y, place + begin * target.pixel, self._turned(word, group))
+                if begin + layout.half <= columns:
+                    self._store(b, y, column + begin, group, word)
+                elif begin < columns:
+                    with b.when(compare("lt", column, columns - begin)):
+                        self._store(b, y, column + begin, group, word)
+
+    def _store(self, b: Builder, y: Buffer, column: Expression, group: int, word: Expression) -> None:
+        """The bits of 32 outputs of a pixel, or what they make of the maximum in the pool's window."""
+        word = self._turned(word, group)
+        if self.pooling is None:
+            b.store(y, column * self.target.pixel + group, word)
+            return
+        across = self.pooling.columns
+        pixel = column if across == 1 else binary("div", column, constant(across, I64))
+        place = b.let(pixel * self.target.pixel + group, "place")
+        b.store(y, place, joined(b, load(y, place), word, self.least, group))
 
     def _turned(self, word: Expression, group: int) -> Expression:
         if self.keep is not None:
@@ -358,8 +356,4 @@ def _lowest(word: Expression, count: int) -> Expression:
     return Binary("lshr", word, constant(HALF - max(count, 1), I32)) & (0x10001 * ((1 << count) - 1))
 
 
-def _flag(condition: Expression) -> Expression:
-    return Convert("zext", condition, I32)
-
-
-__all__ = ["PixelConv", "pixel_conv", "pixels_fit", "pixels_scratch"]
+__all__ = ["PixelConv", "pixels_fit"]

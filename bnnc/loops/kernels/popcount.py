@@ -39,6 +39,7 @@ from bnnc.loops.kernels.tiling import (
     Plan,
     Tile,
     Window,
+    Within,
     borders_of,
     input_origin,
     make_plan,
@@ -68,6 +69,7 @@ def popcount_conv(
     *,
     groups: int = 1,
     pad_value: int = 0,
+    within: Within | None = None,
     halo_value: int | None = None,
     in_memory: bool = False,
     loc: Location = UNKNOWN,
@@ -75,7 +77,8 @@ def popcount_conv(
     """A function (x, y): the convolution of `image` with integer weights [O, C/groups, KH, KW], then the epilogue.
 
     Padding: outside the image x counts as `pad_value`; `halo_value` is what the bits in the halo mean (default: what
-    zero bits mean); where the two differ, the difference is put right in constant tables. Constants are named
+    zero bits mean); where the two differ, the difference is put right in constant tables. `within`: the image is some
+    rows of a larger one, and where such tables are used the function is (x, row, y). Constants are named
     `name_…`. `in_memory`: the function is (x, w, y), and w holds the packed weights, which codebook.py writes. Raises
     TypeRuleError when sizes do not fit.
     """
@@ -84,15 +87,18 @@ def popcount_conv(
     padded = np.zeros((plan.channels, *weights.shape[1:]), np.int64)
     padded[: len(weights)] = weights
     halo = form.halo_value if halo_value is None else halo_value
+    b = Builder(name, comment=f"{len(weights)} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
+    x = b.parameter("x", I32, image.length)
     borders = no_borders(height, width)
     correction = np.zeros((1, plan.channels), np.int64)
-    if any(window.pads) and pad_value != halo:
-        borders = borders_of(window, image.height, image.width)
+    whole = within or Within(window, image.height)
+    if any(whole.window.pads) and pad_value != halo:
+        borders = borders_of(whole.window, whole.height, image.width)
+        if within is not None:
+            borders = replace(borders, first=b.scalar("row", I64))
         correction = (pad_value - halo) * borders.sums(padded.sum(1))
     sums = Sums(name, form.base(padded) + correction, form.scale, borders)
 
-    b = Builder(name, comment=f"{len(weights)} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
-    x = b.parameter("x", I32, image.length)
     parts = _parts(plan, windows, image.planes, form)
     sizes = [windows.size(own, part) for part, own in parts]
     expanded = b.parameter("w", I32, sum(sizes), alignment=4 * plan.lanes) if in_memory else None

@@ -13,6 +13,9 @@ the rows, in any image.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from bnnc.ir.location import UNKNOWN, Location
@@ -28,6 +31,7 @@ from bnnc.loops.ir import (
     Function,
     Pointer,
     Select,
+    binary,
     compare,
     constant,
     constant_buffer,
@@ -35,8 +39,9 @@ from bnnc.loops.ir import (
     select,
 )
 from bnnc.loops.kernels.row_adder import add_number, add_rows
-from bnnc.loops.kernels.row_lists import Line, list_bits
+from bnnc.loops.kernels.row_lists import Line, blank_list, list_bits
 from bnnc.loops.kernels.row_tables import planes_of, rows_of, tables_of, words_of
+from bnnc.loops.kernels.rows import Part, Pooling, RowKernel, begin_pool, joined
 from bnnc.loops.kernels.tiling import Window, input_origin
 from bnnc.loops.layout import WORD, Packed
 from bnnc.loops.machine import Machine
@@ -69,12 +74,13 @@ def _line(image: Packed, window: Window, channels: int, width: int) -> Line:
 
 
 class RowConv:
-    """The functions of a ±1 convolution [O, C, KH, KW] and the step behind it (see `fits`): one makes a row of outputs
-    of lists, one does all rows.
+    """The functions of a ±1 convolution [O, C, KH, KW], the step behind it (see `fits`), and perhaps a pool: one makes
+    a row of outputs of lists, one does all rows.
 
     thresholds int [O or 1, 1], values int [O or 1, 2] of -1 and 1. Outside the image x counts as `pad_value`;
     `halo_value` is what the bits in the halo mean. `part`: the layer is one group of several, these words of a pixel
-    to those of the target.
+    to those of the target. Bool `smallest` [O] marks channels of which the pool takes the minimum; `target` is the
+    layout of the pool's result where there is one.
     """
 
     def __init__(
@@ -91,8 +97,10 @@ class RowConv:
         machine: Machine,
         loc: Location = UNKNOWN,
         part: tuple[int, int] = (0, 0),
+        pooling: Pooling | None = None,
+        smallest: np.ndarray | None = None,
     ) -> None:
-        self.part = part
+        self.part, self.ones_outside, self.pooling = part, halo_value > 0, pooling
         self.name, self.image, self.window, self.target, self.loc = name, image, window, target, loc
         outputs = len(weights)
         self.groups = -(-outputs // WORD)
@@ -142,6 +150,11 @@ class RowConv:
             self.keep = constant_buffer(f"{name}_real", words_of(keep), "outputs that can change", 4)
         if flips.any():
             self.flips = constant_buffer(f"{name}_flip", words_of(flips), "outputs whose bit is turned round", 4)
+        self.least = None
+        if pooling is not None and smallest is not None and smallest.any():
+            least = np.zeros(self.groups * WORD, np.int64)
+            least[:outputs] = smallest
+            self.least = constant_buffer(f"{name}_smallest", words_of(least), "outputs that keep the minimum", 4)
 
     @property
     def lists_length(self) -> int:
@@ -154,6 +167,28 @@ class RowConv:
         return self.planes * (self.width + (0 if self.alone else self.columns * self.groups))
 
     # ---------------------------------------------------------------------------------------------------- the layer
+    def kernel(self) -> RowKernel:
+        """One function lists a row of the image, one makes a row of outputs of lists."""
+        image, window, line = self.image, self.window, self.line
+        scratch = ((I16, self.lists_length), (I32, self.planes_length))
+        places = Part(0, self.begin_places, line.places)
+        feeds = (Part(0, 0, line.room), places)
+        target = self.target.halo.left * self.target.pixel
+        if self.alone:
+            row, origin = self._whole_function(), input_origin(image, window)
+            return RowKernel(self.listing, feeds, None, (), row, scratch, 1, (), origin, target, whole=True)
+        blank = blank_list(line, self.ones_outside) if window.pads[0] or window.pads[2] else None
+        numbers: list[str | Buffer] = ["slot"]
+        if len(self.tables.borders.rows) > 1:
+            numbers.append(self._border_rows())
+        if self.pooling is not None:
+            numbers.append("part")
+        origin = (image.halo.left - window.pads[1]) * image.pixel
+        return RowKernel(
+            self.listing, feeds, blank, (places,), self.row_function(), scratch, self.lines, tuple(numbers), origin,
+            target,
+        )  # fmt: skip
+
     def function(self) -> Function:
         """NAME(x, lists, planes, y): lists rows of the image as they are needed, and makes one row of outputs after the
         other. lists: i16 [lists_length]; planes: i32 [planes_length]."""
@@ -165,7 +200,7 @@ class RowConv:
         origin = input_origin(self.image, self.window) + self.part[0]
         if self.alone:
             b.call(self.listing, at(x, origin), at(lists), at(lists, self.begin_places))
-            self._whole(b, lists, planes, y)
+            self._whole(b, lists, planes, y, self.target.origin + self.part[1])
             return b.function()
         row = self.row_function()
         lines, stride = self.lines, self.window.strides[0]
@@ -201,19 +236,23 @@ class RowConv:
 
     def _border_row(self, b: Builder, oy: Expression) -> Expression:
         """Where the border classes of a row of outputs begin."""
+        return b.let(_index(load(self._border_rows(), oy)), "border")
+
+    def _border_rows(self) -> Buffer:
         rows = (self.tables.borders.row_class * self.columns).astype(np.uint8)
-        buffer = constant_buffer(f"{self.name}_border_row", rows, "[output row] its first border class", 1)
-        return b.let(_index(load(buffer, oy)), "border")
+        return constant_buffer(f"{self.name}_border_row", rows, "[output row] its first border class", 1)
 
     # --------------------------------------------------------------------------------------------- a row of outputs
     def row_function(self) -> Function:
-        """NAME_row(lists, planes, y, oldest, [first border class]): one row of outputs."""
+        """NAME_row(lists, planes, y, oldest, [first border class], [row in the pool]): one row of outputs."""
         b = Builder(f"{self.name}_row", f"one row of {self.comment}", self.loc)
         lists = b.parameter("lists", I16, self.lists_length)
         planes = b.parameter("planes", I32, self.planes_length, access="both")
-        y = b.parameter("y", I32, 0, access="write")
+        y = b.parameter("y", I32, 0, access="write" if self.pooling is None else "both")
         oldest = b.scalar("oldest", I64)
         border = b.scalar("border", I64) if len(self.tables.borders.rows) > 1 else constant(0, I64)
+        if self.pooling is not None:
+            begin_pool(b, y, b.scalar("part", I64), self.target, self.least)
         zeros = b.variable("zeros", constant(0, I32))
         with b.loop(self.lines, "line") as line:
             b.assign(zeros, zeros + self._mode(b, lists, self._slot(b, oldest, line)))
@@ -225,7 +264,7 @@ class RowConv:
             b.let(Select(some, constant(0, I64), constant(1, I64)), "first_pass"),
             b.let(Select(all_, constant(1, I64), constant(2, I64)), "passes"),
         )
-        with b.loop(width, "ox", unroll_one=False) as x:
+        with self._pixels(b, width) as (x, place):
             column = self._border_column(b, x)
             with b.loop(self.groups, "group", step=self.width) as group:
                 begin = b.let((column * self.groups + group + self.width) * self.planes, "begin")
@@ -238,8 +277,24 @@ class RowConv:
                         for p in range(self.width * self.planes):
                             b.store(planes, p, ~load(planes, p))
                 first = b.let((border + column) * self.groups + group, "first")
-                self._answers(b, planes, count, first, turned, group, y, x * self.target.pixel)
+                self._answers(b, planes, count, first, turned, group, y, place * self.target.pixel)
         return b.function()
+
+    @contextmanager
+    def _pixels(self, b: Builder, width: int) -> Iterator[tuple[Expression, Expression]]:
+        """Loops over the pixels of a row, and where in the row of the result each goes."""
+        if self.pooling is None:
+            with b.loop(width, "ox", unroll_one=False) as x:
+                yield x, x
+            return
+        across = self.pooling.columns
+        with b.loop(self.target.width, "px", unroll_one=False) as px:
+            first = b.let(px * across, "first")
+            stop = first + across
+            if self.target.width * across > width:  # the last window is cut
+                stop = binary("min", stop, constant(width, I64))
+            with b.loop(b.let(stop, "stop"), "ox", start=first) as x:
+                yield x, px
 
     def _mode(self, b: Builder, lists: Buffer, slot: Expression) -> Expression:
         """1 if a list is one of zeros."""
@@ -342,10 +397,21 @@ class RowConv:
             word: Expression = ~(borrow ^ turned)
             word = word if self.keep is None else word & load(self.keep, group + n)
             word = word if self.flips is None else word ^ load(self.flips, group + n)
-            b.store(y, place + group + n, word)
+            where = b.let(place + group + n, "where")
+            if self.pooling is not None:
+                word = joined(b, load(y, where), word, self.least, group + n)
+            b.store(y, where, word)
 
     # --------------------------------------------------------------------------------- a window as large as the image
-    def _whole(self, b: Builder, lists: Buffer, planes: Buffer, y: Buffer) -> None:
+    def _whole_function(self) -> Function:
+        """NAME(lists, planes, y): all outputs."""
+        b = Builder(self.name, f"{self.comment}, rows added", self.loc)
+        lists = b.parameter("lists", I16, self.lists_length)
+        planes = b.parameter("planes", I32, self.planes_length, access="both")
+        self._whole(b, lists, planes, b.parameter("y", I32, 0, access="write"), 0)
+        return b.function()
+
+    def _whole(self, b: Builder, lists: Buffer, planes: Buffer, y: Buffer, origin: int) -> None:
         listed = b.let(load(lists, self.begin_places + self.line.pixels), "listed")
         mode = b.let(Convert("zext", load(lists, self.begin_places + self.line.mode), I32), "mode")
         turned = b.let(constant(0, I32) - mode, "turned")
@@ -356,8 +422,7 @@ class RowConv:
             for p in range(self.width * self.planes):
                 b.store(planes, p, load(self.start, begin + group * self.planes + p))
             self._add(b, planes, at(self.weights, group * self.group_size), at(lists), _index(listed))
-            place = constant(self.target.origin + self.part[1], I64)
-            self._answers(b, planes, count, group, turned, group, y, place)
+            self._answers(b, planes, count, group, turned, group, y, constant(origin, I64))
 
 
 def _index(value: Expression) -> Expression:

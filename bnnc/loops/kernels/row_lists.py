@@ -130,4 +130,15 @@ def list_bits(line: Line, find: bool) -> Function:
     return b.function()
 
 
-__all__ = ["Line", "list_bits"]
+@cache
+def blank_list(line: Line, ones: bool) -> Function:
+    """blank_list(places): the list of a row outside of the image, whose bits are all zeros or all ones, is empty."""
+    b = Builder(f"blank_{line.pixels}" + ("_ones" if ones else ""), "an empty list: of no ones, or of no zeros")
+    places = b.parameter("places", I16, 0, access="write")
+    with b.loop(line.pixels + 1, "px") as px:
+        b.store(places, px, 0)
+    b.store(places, line.mode, int(ones))
+    return b.function()
+
+
+__all__ = ["Line", "blank_list", "list_bits"]

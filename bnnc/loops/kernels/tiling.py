@@ -225,6 +225,7 @@ class Borders:
     columns: np.ndarray
     row_class: np.ndarray
     column_class: np.ndarray
+    first: Expression | None = None  # the row of the whole image that is row 0 here
 
     @property
     def count(self) -> int:
@@ -246,6 +247,14 @@ def borders_of(window: Window, height: int, width: int) -> Borders:
     return Borders(rows, columns, row_class.reshape(-1), column_class.reshape(-1))
 
 
+@dataclass(frozen=True)
+class Within:
+    """What a kernel for a few rows must know of the whole image: its window, and how many rows it has."""
+
+    window: Window
+    height: int
+
+
 def no_borders(height: int, width: int) -> Borders:
     """One class for all pixels."""
     none = np.zeros((1, 1), np.bool_)
@@ -258,7 +267,7 @@ def border_class(b: Builder, borders: Borders, name: str, y: Expression, x: Expr
     if len(borders.rows) > 1:
         rows = (borders.row_class * len(borders.columns)).astype(np.uint8)
         table = constant_buffer(f"{name}_border_row", rows, "[output row] its border class", 1)
-        found = Convert("zext", load(table, y), I64)
+        found = Convert("zext", load(table, y if borders.first is None else y + borders.first), I64)
     if len(borders.columns) > 1:
         columns = borders.column_class.astype(np.uint8)
         table = constant_buffer(f"{name}_border_column", columns, "[output column] its border class", 1)
@@ -271,6 +280,7 @@ class ClassRows:
 
     def __init__(self, name: str, borders: Borders, row_length: int) -> None:
         self._y = self._x = None
+        self._first = borders.first
         if len(borders.rows) > 1:
             self._y = _offsets(f"{name}_row", borders.row_class * len(borders.columns) * row_length)
         if len(borders.columns) > 1:
@@ -285,7 +295,8 @@ class ClassRows:
         """Index of the first element of the row of a tile's pixel."""
         start: Expression = constant(0, I64)
         if self._y is not None:
-            start = load(self._y, tile.y + row)
+            y = tile.y + row
+            start = load(self._y, y if self._first is None else y + self._first)
         if self._x is not None:
             start = start + load(self._x, tile.x + column)
         return b.let(start, "class")

@@ -7,12 +7,13 @@ import numpy as np
 from bnnc.ir import fixed
 from bnnc.ir.op import Op
 from bnnc.loops.builder import Builder
-from bnnc.loops.ir import I64, Expression
+from bnnc.loops.ir import I64, Expression, Function
 from bnnc.loops.kernels.fixed import SettleSums, settled
 from bnnc.loops.kernels.lanes import lane_conv
 from bnnc.loops.kernels.pool import pool
-from bnnc.loops.kernels.tiling import Window
-from bnnc.loops.layout import NO_HALO, Elements, Halo, elements, image_shape
+from bnnc.loops.kernels.tiling import Window, Within
+from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape
+from bnnc.loops.lower import banded
 from bnnc.loops.lower.network import Network, window_pads
 from bnnc.loops.lower.places import Place
 
@@ -43,12 +44,18 @@ def _layer(
     place = _image(network, x, window)
     target = elements(op.type.dtype, op.type.shape, network.halo(op))
     name = network.name("conv" if window.kernel != (1, 1) else "dense", op.loc.name)
-    assert isinstance(place.layout, Elements)
-    function = lane_conv(
-        name, place.layout, weights, window, SettleSums(target, op.shift), network.machine,
-        bias=op.bias, groups=groups, loc=op.loc,
-    )  # fmt: skip
-    network.places[op] = network.emit(function, (place,), target, op)
+
+    def make(image: Layout, target: Layout, window: Window, within: Within | None = None) -> Function:
+        assert isinstance(image, Elements)
+        assert isinstance(target, Elements)
+        return lane_conv(
+            name, image, weights, window, SettleSums(target, op.shift), network.machine, bias=op.bias, groups=groups,
+            within=within, loc=op.loc,
+        )  # fmt: skip
+
+    rows = banded.convolution(place, window, make)
+    function = make(place.layout, target, window)
+    network.places[op] = network.emit(function, (place,), target, op, rows=rows)
 
 
 def _image(network: Network, x: Op, window: Window) -> Place:
@@ -72,11 +79,19 @@ def _pool(network: Network, op: fixed.Pool) -> None:
     def ending(b: Builder, total: Expression) -> Expression:
         return settled(b, total if op.factor == 1 else total * op.factor, op.shift)
 
-    function = pool(
-        network.name("sum_pool", op.loc.name), op.loc, "sum", place.layout, target, kernel, strides,
-        window_pads(op.pads), dilations, max(1, network.machine.lanes // 2), wide=I64, ending=ending,
-    )  # fmt: skip
-    network.places[op] = network.emit(function, (place,), target, op)
+    name, pads = network.name("sum_pool", op.loc.name), window_pads(op.pads)
+
+    def make(
+        source: Layout, target: Layout, kernel: tuple[int, int], pads: tuple[int, int, int, int], number: int
+    ) -> Function:
+        return pool(
+            f"{name}_{number}" if number else name, op.loc, "sum", source, target, kernel, strides, pads, dilations,
+            max(1, network.machine.lanes // 2), wide=I64, ending=ending,
+        )  # fmt: skip
+
+    rows = banded.pool(place, Window(kernel, strides, dilations, pads), make)
+    function = make(place.layout, target, kernel, pads, 0)
+    network.places[op] = network.emit(function, (place,), target, op, rows=rows)
 
 
 def _pair(values: tuple[int, ...]) -> tuple[int, int]:

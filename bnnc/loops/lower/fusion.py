@@ -26,6 +26,21 @@ def fused_steps(module: Module) -> dict[Op, bit.Step]:
     return found
 
 
+def fused_pools(module: Module, taken: dict[Op, bit.Step]) -> dict[Op, bit.Pool]:
+    """Steps of layers whose bits go into one pool, with windows that touch and do not overlap: step -> pool."""
+    users = module.users()
+    results = {output.value for output in module.outputs}
+    found: dict[Op, bit.Pool] = {}
+    for step in taken.values():
+        readers = users[step]
+        pool = readers[0] if len(readers) == 1 and step not in results else None
+        if isinstance(pool, bit.Pool) and isinstance(pool.type.dtype, Bit) and pool.function == "max":
+            touch = pool.kernel == pool.strides and not any(pool.pads) and all(n == 1 for n in pool.dilations)
+            if touch and len(pool.type.shape) in (2, 3):
+                found[step] = pool
+    return found
+
+
 def _few_thresholds(step: bit.Step) -> bool:
     return int(step.thresholds.shape[1]) <= MOST_FUSED_THRESHOLDS
 

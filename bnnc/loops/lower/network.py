@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bnnc.diagnostics import BnncError, error
 from bnnc.ir import bit, fixed, move, nn
-from bnnc.ir.location import Location
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild
 from bnnc.ir.types import Bit, Code, Fix, Int, Trit, is_integer, value_range
 from bnnc.loops import ir as loop
-from bnnc.loops.builder import Builder, at
-from bnnc.loops.ir import Buffer, Call, Function, Program, statements_of
+from bnnc.loops.ir import Buffer, Function
 from bnnc.loops.kernels.copies import copy_in, copy_out
 from bnnc.loops.kernels.elementwise import CONSTANTS, ELEMENTWISE, can_stand_beside, elementwise, tree
 from bnnc.loops.kernels.halo import fill_halo
-from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape, natural, packed
-from bnnc.loops.lower.fusion import flattened, fused_steps, inlined
-from bnnc.loops.lower.kernels import Choices, LayerKernels
+from bnnc.loops.kernels.tiling import Window
+from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, Packed, elements, image_shape, natural, packed
+from bnnc.loops.lower import banded
+from bnnc.loops.lower.banded import Rows
+from bnnc.loops.lower.calls import Step, touch_all
+from bnnc.loops.lower.fusion import flattened, fused_pools, fused_steps, inlined
+from bnnc.loops.lower.kernels import Choices
 from bnnc.loops.lower.places import Place, Storage
 from bnnc.loops.lower.preparation import prepared
-from bnnc.loops.lower.sharing import shared
+from bnnc.loops.lower.program import Assembly, CallFact, Lowered, Source, with_callees
+from bnnc.loops.lower.stages import Need, Stage, Variant, band
 from bnnc.loops.machine import Machine
-from bnnc.loops.memory import Interval, plan_memory
 
 STORAGE_OF: dict[str, loop.Scalar] = {
     "bool": loop.I8,
@@ -41,44 +42,6 @@ STORAGE_OF: dict[str, loop.Scalar] = {
     "int64": loop.I64,
     "uint64": loop.I64,
 }
-
-
-@dataclass(frozen=True)
-class CallFact:
-    """One call of the entry, in order: which op's value it makes, and where the user's model has it."""
-
-    function: str
-    op: Op
-    loc: Location
-
-
-@dataclass(frozen=True)
-class Lowered:
-    """A program and what is known of it."""
-
-    program: Program
-    calls: tuple[CallFact, ...]
-    kernels: tuple[LayerKernels, ...] = ()
-
-    @property
-    def weight_bytes(self) -> int:
-        """All constants of the program."""
-        return sum(buffer.bytes for buffer in self.program.constants())
-
-
-@dataclass(eq=False)
-class _Call:
-    function: Function
-    reads: tuple[Place, ...]
-    write: Place
-    op: Op
-    once: bool = False
-    beside: Place | None = None
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """Its arguments, in order."""
-        return (*self.reads, self.write, *([] if self.beside is None else [self.beside]))
 
 
 def lower(module: Module, machine: Machine, kernels: Mapping[str, str] | None = None) -> Lowered:
@@ -116,7 +79,10 @@ class Network:
         self.inside = inlined(module, self.steps)
         self.images = flattened(module)
         self.places: dict[Op, Place] = {}
-        self.calls: list[_Call] = []
+        self.calls: list[Step] = []
+        self.pools = fused_pools(module, self.steps)
+        self._users: dict[tuple[Input, bool], Storage] = {}
+        self._sources: dict[Storage, Source] = {}
         self._copies: dict[tuple[Op, Layout], Place] = {}
         self._names: dict[str, int] = {}
         self._inputs = tuple(
@@ -139,36 +105,35 @@ class Network:
         for op in self.module.ops():
             if isinstance(op, CONSTANTS) or op in self.inside or op in fused or self._only_flattens(op):
                 continue
-            if isinstance(op, Input):
-                self._read_input(op)
+            if op in self.places:  # made together with what it reads
+                continue
+            source, last = self._image(op)
+            if source is not None:
+                self._read_image(op, source, last)
             elif isinstance(op, ELEMENTWISE):
-                if op not in self.places:  # a step may have been written beside its stream
-                    self.elementwise(op)
+                self.elementwise(op)
             elif not any(family(self, op) for family in families):
                 raise _no_kernel(op)
         for position, output in enumerate(self.module.outputs):
             self._write_output(output.value, self._outputs[position], output.name)
         self.choices.check()
         self._drop_unread()
-        return self._assemble()
+        touch_all(self.calls)
+        name = identifier(self.module.name)
+        return Assembly(name, self.calls, self._inputs, self._outputs, self._sources, self.machine).lowered(
+            tuple(self.choices.made)
+        )
 
     def _drop_unread(self) -> None:
-        """Without calls whose result nothing reads: copies of inputs that a kernel took from the user's array."""
-        kept: list[_Call] = []
+        """Without steps whose result nothing reads: copies of inputs that a kernel took from the user's array."""
+        kept: list[Step] = []
         read: set[Storage] = set()
-        for call in reversed(self.calls):
-            needed = call.beside is not None or call.write.storage in read
-            if call.write.storage.buffer is not None or needed:
-                kept.append(call)
-                read.update(place.storage for place in call.reads)
-        if len(kept) < len(self.calls):
-            for call in self.calls:
-                for place in call.places:
-                    place.storage.first = place.storage.last = None
-            self.calls = kept[::-1]
-            for number, call in enumerate(self.calls):
-                for place in call.places:
-                    place.storage.touch(number)
+        for step in reversed(self.calls):
+            needed = step.beside is not None or step.write.storage in read
+            if step.write.storage.buffer is not None or needed:
+                kept.append(step)
+                read.update(place.storage for place in step.reads)
+        self.calls = kept[::-1]
 
     def _only_flattens(self, op: Op) -> bool:
         """A reshape that only dense layers read, which take the image itself."""
@@ -181,22 +146,47 @@ class Network:
             and all(r in self.images for r in readers)
         )
 
-    def _read_input(self, op: Input) -> None:
-        position = self.module.inputs.index(op)
-        buffer = self._inputs[position]
+    def _read_image(self, op: Op, source: Input, channels_last: bool) -> None:
+        """An input, or what it is with its channels first, in the layout that is read, if the user's array is not."""
+        buffer = self._inputs[self.module.inputs.index(source)]
         halo = self.halo(op)
         layout = natural(op.type.dtype, op.type.shape, halo)
-        users_own = Elements(layout.channels, layout.height, layout.width, buffer.element)
-        storage = Storage(buffer.name, buffer.bytes, buffer)
-        signed = not (isinstance(op.dtype, Int) and op.dtype.lo >= 0 and op.dtype.hi > 127)
-        one_order = layout.channels == 1 or layout.height * layout.width == 1
+        raw = self._raw(source, channels_last)
+        whole = Place(Elements(layout.channels, layout.height, layout.width, buffer.element), raw)
+        signed = not (isinstance(source.dtype, Int) and source.dtype.lo >= 0 and source.dtype.hi > 127)
+        one_order = channels_last or layout.channels == 1 or layout.height * layout.width == 1
         if isinstance(layout, Elements) and halo.empty and one_order and signed and layout.element == buffer.element:
-            self.places[op] = Place(users_own, storage)
+            self.places[op] = whole
             return
-        function = copy_in(
-            self.name("input", op.name), op.loc, op.dtype, op.type.shape, buffer.element, layout, self.machine.lanes
-        )
-        self.places[op] = self.emit(function, (Place(users_own, storage),), layout, op)
+        name, shape = self.name("input", source.name), op.type.shape
+
+        def made(shape: tuple[int, ...], target: Layout) -> Function:
+            return copy_in(
+                name, op.loc, source.dtype, shape, buffer.element, target, self.machine.lanes,
+                channels_last=channels_last,
+            )  # fmt: skip
+
+        def rows(result: Place) -> tuple[Stage, ...] | None:
+            if raw not in self._sources:
+                return None
+            height = result.layout.height
+            need = Need(whole, 1, 0, 1, 0, height)
+            function = made((shape[0], 1, shape[2]), band(result.layout, 1))
+            return (Stage(height, (need,), result, (Variant(height, function, (need, result)),)),)
+
+        self.places[op] = self.emit(made(shape, layout), (whole,), layout, op, rows=rows)
+
+    def _raw(self, source: Input, channels_last: bool) -> Storage:
+        """The user's array of an input. Of images it is known how a row comes from it."""
+        buffer = self._inputs[self.module.inputs.index(source)]
+        storage = self._users.setdefault((source, channels_last), Storage(buffer.name, buffer.bytes, buffer))
+        shape = source.type.shape
+        if self.machine.streams and len(shape) == 3:
+            height, width, channels = shape if channels_last else (shape[1], shape[2], shape[0])
+            together = channels_last or channels == 1
+            runs, count = (1, width * channels) if together else (channels, width)
+            self._sources[storage] = Source(buffer, runs, count, height * width, count)
+        return storage
 
     def _write_output(self, op: Op, buffer: Buffer, name: str) -> None:
         place = self.place(op)
@@ -213,15 +203,21 @@ class Network:
             Elements(*image_shape(op.type.shape), buffer.element),
             Storage(buffer.name, buffer.bytes, buffer),
         )
-        self._call(function, (place,), target, op)
+        self.calls.append(Step(function, (place,), target, op))
 
     # -------------------------------------------------------------------------------------------------- places
     def halo(self, op: Op) -> Halo:
         """The halo that the padded layers reading op want; the value is that of the first of them."""
+        from bnnc.loops.lower import layers, small_layers
+
         sides, value = [0, 0, 0, 0], None
         for reader in self._layers_reading(op):
             if isinstance(reader, bit.Conv | fixed.Conv | nn.Conv) and any(reader.pads):
                 pads = window_pads(reader.pads)
+                if isinstance(reader, bit.Conv) and len(reader.x.type.shape) in (2, 3):
+                    window, weights = layers.window_of(reader), layers.square(reader.weights)
+                    if small_layers.knows_outside(self, reader, window, weights):
+                        pads = (0, pads[1], 0, pads[3])
                 sides = [max(a, b) for a, b in zip(sides, pads, strict=True)]
                 if value is None:
                     value = reader.pad_value if isinstance(reader, bit.Conv) else 0
@@ -251,45 +247,49 @@ class Network:
             return place
         key = (op, layout)
         if key not in self._copies:
-            function = elementwise(
-                self.name("convert", op.loc.name), op.loc, op, {op: place.layout}, layout, self.machine.lanes
-            )
-            self._copies[key] = self.emit(function, (place,), layout, op)
+            name = self.name("convert", op.loc.name)
+
+            def made(leaves: dict[Op, Layout], target: Layout) -> Function:
+                return elementwise(name, op.loc, op, leaves, target, self.machine.lanes)
+
+            rows = banded.elementwise(op, {op: place}, made)
+            self._copies[key] = self.emit(made({op: place.layout}, layout), (place,), layout, op, rows=rows)
         return self._copies[key]
+
+    def reaching(self, op: Op, halo: Halo) -> Place:
+        """The value of op packed, with a halo of at least this size: as it is, or a copy."""
+        at_hand = self.place(op).layout
+        if isinstance(at_hand, Packed):
+            there = at_hand.halo
+            tall = there.top >= halo.top and there.bottom >= halo.bottom
+            if tall and there.left >= halo.left and there.right >= halo.right:
+                return self.place(op)
+        return self.as_layout(op, packed(op.type.dtype, op.type.shape, halo))
 
     def plain(self, op: Op) -> Place:
         """The value of op as elements without a halo."""
         return self.as_layout(op, elements(op.type.dtype, op.type.shape))
 
-    def users_bytes(self, op: Op) -> tuple[Place, tuple[int, int, int]] | None:
-        """As `users_array`, for numbers of any sort of which one byte holds each: signs and small integers too."""
-        source, perm = (op.x, op.perm) if isinstance(op, move.Transpose) else (op, (0, 1, 2))
-        if not isinstance(source, Input) or not is_integer(source.dtype) or len(source.shape) != 3:
+    def users_rows(self, op: Op) -> tuple[Place, tuple[int, int]] | None:
+        """An image [C, H, W] of a byte an element in the user's array, as rows come from it, and how far channels and
+        columns are apart in a row. None for anything but such an input, or one with its channels last that was only
+        turned round."""
+        source, last = self._image(op)
+        if source is None or not is_integer(source.dtype) or not self.machine.streams:
             return None
-        if input_scalar(source) != loop.I8:
+        if input_scalar(source) != loop.I8 or len(op.type.shape) != 3:
             return None
-        return self._users(source, perm)
+        channels, height, width = op.type.shape
+        layout = Elements(channels, height, width, input_scalar(source))
+        return Place(layout, self._raw(source, last)), (1, channels) if last else (width, 1)
 
-    def users_array(self, op: Op) -> tuple[Place, tuple[int, int, int]] | None:
-        """Where 8-bit pixels [C, H, W] lie in the user's array: the array, and its steps along C, H and W.
-
-        None for anything but such an input, or one with its channels last that was only turned round.
-        """
-        source, perm = (op.x, op.perm) if isinstance(op, move.Transpose) else (op, (0, 1, 2))
-        if not isinstance(source, Input) or not isinstance(source.dtype, Int) or len(source.shape) != 3:
-            return None
-        lo, hi = value_range(source.dtype)
-        if lo < 0 or hi > 255:
-            return None
-        return self._users(source, perm)
-
-    def _users(self, source: Input, perm: tuple[int, ...]) -> tuple[Place, tuple[int, int, int]]:
-        """An input's array, and its steps along the axes that `perm` names."""
-        buffer = self._inputs[self.module.inputs.index(source)]
-        strides = (source.shape[1] * source.shape[2], source.shape[2], 1)
-        layout = Elements(1, 1, buffer.length, buffer.element)
-        steps = (strides[perm[0]], strides[perm[1]], strides[perm[2]])
-        return Place(layout, Storage(buffer.name, buffer.bytes, buffer)), steps
+    def _image(self, op: Op) -> tuple[Input | None, bool]:
+        """The input that op is, perhaps with its channels brought to the front, and whether that is so."""
+        if isinstance(op, Input):
+            return op, False
+        if isinstance(op, move.Transpose) and isinstance(op.x, Input) and op.perm == (2, 0, 1):
+            return op.x, True
+        return None, False
 
     # --------------------------------------------------------------------------------------------------- calls
     def elementwise(self, op: Op) -> None:
@@ -303,14 +303,16 @@ class Network:
         name = self.name(op.opcode.split(".")[-1], op.loc.name)
         step = self._step_beside(op)
         if step is None:
-            function = elementwise(name, op.loc, op, leaves, layout, self.machine.lanes)
-            self.places[op] = self.emit(function, [self.place(x) for x in leaves], layout, op)
+
+            def made(layouts: dict[Op, Layout], target: Layout) -> Function:
+                return elementwise(name, op.loc, op, layouts, target, self.machine.lanes)
+
+            rows = banded.elementwise(op, {x: self.place(x) for x in leaves}, made)
+            self.places[op] = self.emit(made(leaves, layout), [self.place(x) for x in leaves], layout, op, rows=rows)
             return
         bits = packed(step.dtype, step.type.shape, self.halo(step))
         function = elementwise(name, op.loc, op, leaves, layout, self.machine.lanes, (step, bits))
         beside = Place(bits, Storage(f"{name}_bits", bits.length * bits.element.bytes))
-        if not bits.halo.empty:
-            self._call(fill_halo(self.name("halo", step.loc.name), step.loc, bits), (), beside, step)
         self.places[op] = self.emit(function, [self.place(x) for x in leaves], layout, op, beside)
         self.places[step] = beside
 
@@ -355,88 +357,39 @@ class Network:
         self._names[stem] = count + 1
         return f"{stem}_{count}" if count else stem
 
-    def emit(
-        self, function: Function, reads: Sequence[Place], layout: Layout, op: Op, beside: Place | None = None
-    ) -> Place:
-        """Call `function` on the places it reads and a new one that it writes; its halo is filled first.
+    def layer_name(self, op: Op, window: Window) -> str:
+        """The name of a layer's function."""
+        return self.name("conv" if window.kernel != (1, 1) else "dense", op.loc.name)
 
-        `beside`: a second one that it writes.
+    def emit(
+        self,
+        function: Function | None,
+        reads: Sequence[Place],
+        layout: Layout,
+        op: Op,
+        beside: Place | None = None,
+        *,
+        rows: Rows | None = None,
+        scratch: tuple[Place, ...] = (),
+    ) -> Place:
+        """A step that calls `function` on the places it reads and a new one that it writes; halos are filled first.
+
+        `beside`: a second one that it writes. `rows`: the same as stages, for machines with little memory, on which a
+        step may have no other form. `scratch`: working memory.
         """
-        storage = Storage(function.name, layout.length * layout.element.bytes)
-        place = Place(layout, storage)
-        if not layout.halo.empty:
-            filling = fill_halo(self.name("halo", op.loc.name), op.loc, layout)
-            self._call(filling, (), place, op)
-        self._call(function, tuple(reads), place, op, beside=beside)
+        name = function.name if function is not None else self.name("rows", op.loc.name)
+        place = Place(layout, Storage(name, layout.length * layout.element.bytes))
+        filled = [p for p in (place, beside) if p is not None and not p.layout.halo.empty] if function else []
+        fills = tuple((fill_halo(self.name("halo", op.loc.name), op.loc, p.layout), p) for p in filled)
+        made = rows if self.machine.streams else None
+        self.calls.append(Step(function, tuple(reads), place, op, False, beside, made, scratch, fills))
         return place
 
     def emit_once(self, function: Function, layout: Layout, op: Op) -> Place:
         """Call `function` on a new place that it writes, for the first sample only: what it writes stays."""
         place = Place(layout, Storage(function.name, layout.length * layout.element.bytes, lasting=True))
-        self._call(function, (), place, op, once=True)
+        self.calls.append(Step(function, (), place, op, once=True))
         return place
-
-    def _call(
-        self,
-        function: Function,
-        reads: tuple[Place, ...],
-        write: Place,
-        op: Op,
-        once: bool = False,
-        beside: Place | None = None,
-    ) -> None:
-        call = _Call(function, reads, write, op, once, beside)
-        for place in call.places:
-            place.storage.touch(len(self.calls))
-        self.calls.append(call)
-
-    # ------------------------------------------------------------------------------------------------ assembly
-    def _assemble(self) -> Lowered:
-        arena, arena_bytes = self._arena()
-        same = shared(dict.fromkeys(call.function for call in self.calls))
-        b = Builder("run", comment="n samples, one after the other")
-        parameters: dict[Buffer, Buffer] = {}
-        for buffer in (*self._inputs, *self._outputs):
-            made = b.parameter(buffer.name, buffer.element, buffer.length, buffer.access)
-            parameters[buffer] = made
-        n = b.scalar("n", loop.I64)
-        with b.loop(n, "sample") as sample:
-            for call in self.calls:
-                arguments = []
-                for place in call.places:
-                    storage = place.storage
-                    if storage.buffer is None:
-                        arguments.append(at(_view(arena[storage], place.layout, self.machine.alignment)))
-                    elif storage.buffer.space == "constant":
-                        arguments.append(at(storage.buffer))
-                    else:
-                        mine = parameters[storage.buffer]
-                        arguments.append(at(mine, sample * mine.length))
-                if call.once:
-                    with b.when(loop.compare("eq", sample, loop.constant(0, loop.I64))):
-                        b.call(same[call.function], *arguments)
-                else:
-                    b.call(same[call.function], *arguments)
-        entry = b.function()
-        inputs = tuple(parameters[buffer] for buffer in self._inputs)
-        outputs = tuple(parameters[buffer] for buffer in self._outputs)
-        functions = tuple(with_callees(dict.fromkeys(same.values())))
-        program = Program(identifier(self.module.name), functions, entry, inputs, outputs, arena_bytes)
-        facts = tuple(CallFact(same[call.function].name, call.op, call.op.loc) for call in self.calls)
-        return Lowered(program, facts, tuple(self.choices.made))
-
-    def _arena(self) -> tuple[dict[Storage, int], int]:
-        storages: dict[Storage, None] = {}
-        for call in self.calls:
-            for place in call.places:
-                if place.storage.buffer is None:
-                    storages[place.storage] = None
-        last = len(self.calls)
-        intervals = [
-            Interval(s.bytes, 0, last) if s.lasting else Interval(s.bytes, s.first or 0, s.last or 0) for s in storages
-        ]
-        found = plan_memory(intervals, self.machine.alignment)
-        return dict(zip(storages, found.offsets, strict=True)), found.bytes
 
 
 def _no_kernel(op: Op) -> BnncError:
@@ -448,20 +401,6 @@ def _no_kernel(op: Op) -> BnncError:
         notes=(f"its result is {op.type}",),
         helps=("bnnc run MODEL --on reference",),
     )
-
-
-def with_callees(functions: Iterable[Function]) -> dict[Function, None]:
-    """The functions in order, each after those that it calls."""
-    found: dict[Function, None] = {}
-    for function in functions:
-        called = (s.function for s in statements_of(function.body) if isinstance(s, Call))
-        found.update(with_callees(called))
-        found[function] = None
-    return found
-
-
-def _view(offset: int, layout: Layout, alignment: int) -> Buffer:
-    return Buffer(f"arena_{offset}", layout.element, layout.length, "arena", "both", alignment, offset)
 
 
 def window_pads(pads: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -477,4 +416,4 @@ def identifier(name: str) -> str:
     return f"n{cleaned}" if not cleaned or cleaned[0].isdigit() else cleaned
 
 
-__all__ = ["CallFact", "Lowered", "Network", "identifier", "lower", "window_pads"]
+__all__ = ["CallFact", "Lowered", "Network", "identifier", "lower", "window_pads", "with_callees"]

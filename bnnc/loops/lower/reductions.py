@@ -5,12 +5,15 @@ from __future__ import annotations
 from bnnc.ir import bit, nn
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, stored_range
+from bnnc.loops.ir import Function
 from bnnc.loops.kernels.argmax import argmax
 from bnnc.loops.kernels.matmul import matmul
 from bnnc.loops.kernels.pool import pool
 from bnnc.loops.kernels.reduce import reduce
 from bnnc.loops.kernels.softmax import softmax
-from bnnc.loops.layout import Elements, Packed, elements, packed
+from bnnc.loops.kernels.tiling import Window
+from bnnc.loops.layout import Elements, Layout, Packed, elements, packed
+from bnnc.loops.lower import banded
 from bnnc.loops.lower.network import Network, window_pads
 from bnnc.loops.lower.places import Place
 
@@ -67,22 +70,28 @@ def _pool(network: Network, op: bit.Pool | nn.Pool) -> None:
         place = network.place(op.x)
         if not isinstance(place.layout, Packed):
             place = network.as_layout(op.x, packed(dtype, op.x.type.shape))
-        bits = packed(dtype, op.type.shape, halo)
-        function = pool(
-            name, op.loc, op.function, place.layout, bits, kernel, strides, pads, dilations, network.machine.lanes,
-            smallest=op.smallest,
-        )  # fmt: skip
-        network.places[op] = network.emit(function, (place,), bits, op)
-        return
-    place = network.plain(op.x)
-    target = elements(dtype, op.type.shape)
-    ends, smallest = (stored_range(dtype), op.smallest) if isinstance(op, bit.Pool) else (None, None)
+        target: Layout = packed(dtype, op.type.shape, halo)
+    else:
+        place = network.plain(op.x)
+        target = elements(dtype, op.type.shape)
+    of_integers = isinstance(op, bit.Pool)
+    smallest = op.smallest if isinstance(op, bit.Pool) else None
+    ends = stored_range(dtype) if of_integers and isinstance(target, Elements) else None
     include = isinstance(op, nn.Pool) and op.count_include_pad
-    function = pool(
-        name, op.loc, op.function, place.layout, target, kernel, strides, pads, dilations, network.machine.lanes,
-        count_include_pad=include, smallest=smallest, ends=ends,
-    )  # fmt: skip
-    network.places[op] = network.emit(function, (place,), target, op)
+
+    def make(
+        source: Layout, target: Layout, kernel: tuple[int, int], pads: tuple[int, int, int, int], number: int
+    ) -> Function:
+        return pool(
+            f"{name}_{number}" if number else name, op.loc, op.function, source, target, kernel, strides, pads,
+            dilations, network.machine.lanes, count_include_pad=include, smallest=smallest, ends=ends,
+        )  # fmt: skip
+
+    rows = None
+    if not (include and any(pads)):
+        rows = banded.pool(place, Window(kernel, strides, dilations, pads), make)
+    function = make(place.layout, target, kernel, pads, 0)
+    network.places[op] = network.emit(function, (place,), target, op, rows=rows)
 
 
 def _plain(place: Place) -> Elements:

@@ -1,0 +1,72 @@
+"""Layers row by row: a function that takes in a row of the image, and one that makes a row of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bnnc.loops.builder import Builder
+from bnnc.loops.ir import I32, Buffer, Expression, Function, Operand, Scalar, compare, constant, load
+from bnnc.loops.layout import Packed
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A maximum over windows of (rows, columns) that touch and do not overlap, taken of bits while they are made."""
+
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Of a scratch memory, from element `first` on for slot 0, and `step` elements further for each other slot."""
+
+    scratch: int
+    first: int
+    step: int
+
+
+@dataclass(frozen=True)
+class RowKernel:
+    """A layer in functions of one row each, which share scratch memory that keeps what the last `slots` rows gave.
+
+    * feed(x, parts…): takes in a row of the image, given from element `origin` of the row on, halo included.
+    * blank(parts…): takes in a row outside of the image; None where windows stay inside. `blanks` are its parts.
+    * row(scratch…, y, numbers…): makes a row of the result of all slots, from element `target` of the row on. `numbers`
+      says which I64 it takes: `slot` that holds the first row of the window; `part`, which row of a window of the pool
+      it is: row 0 starts y, others are joined with what y holds; or a table, from which the row's element is passed.
+
+    `kept`: after a row of the result the functions move so many slots to the front themselves, and the next row goes
+    behind them; None where slots are a ring. `whole`: the layer is as large as its image; there is one slot, and `feed`
+    takes the whole image.
+    """
+
+    feed: Function
+    feeds: tuple[Part, ...]
+    blank: Function | None
+    blanks: tuple[Part, ...]
+    row: Function
+    scratch: tuple[tuple[Scalar, int], ...]
+    slots: int
+    numbers: tuple[str | Buffer, ...]
+    origin: int
+    target: int
+    kept: int | None = None
+    whole: bool = False
+
+
+def begin_pool(b: Builder, y: Buffer, part: Expression, target: Packed, least: Buffer | None) -> None:
+    """At part 0 of a window writes to the row y what all bits are joined with: 0, or 1 where `least` is set, the mask
+    of channels that keep the minimum."""
+    with b.when(compare("eq", part, 0)), b.loop(target.width, "px") as px, b.loop(target.words, "word") as word:
+        b.store(y, px * target.pixel + word, constant(0, I32) if least is None else load(least, word))
+
+
+def joined(b: Builder, one: Expression, other: Expression, least: Buffer | None, word: Operand) -> Expression:
+    """The maximum of two words of bits, or the minimum in the channels that `least` marks in this word."""
+    one, other = b.let(one, "one"), b.let(other, "other")
+    either = one | other
+    return either if least is None else either ^ ((one ^ other) & load(least, word))
+
+
+__all__ = ["Part", "Pooling", "RowKernel", "begin_pool", "joined"]
