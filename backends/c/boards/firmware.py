@@ -91,15 +91,9 @@ class Firmware:
         marks = ['#include "board.h"']
         for number, (symbol, _, _) in enumerate(self.functions):
             marks.append(f"#define {symbol}(...) (board_enter({number}), {symbol}(__VA_ARGS__), board_leave({number}))")
-<<<<<<< /tmp/c2/landtree/./backends/c/boards/firmware.py
-        begin = rf"\n(?:static int {self.prefix}_rows|int {self.prefix}_run)\("
-        head, run, tail = re.split(f"({begin})", self.source, maxsplit=1)
-        return "\n".join([head, *marks, ""]) + run + tail
-=======
         place = re.search(rf"^(static int {self.prefix}_rows\(|int {self.prefix}_run)", self.source, re.M)
         assert place is not None
         return "\n".join([self.source[: place.start()], *marks, self.source[place.start() :]])
->>>>>>> /tmp/c2/headtree/./backends/c/boards/firmware.py
 
     def _program(self, counted: bool, rows: bool) -> str:
         upper = self.prefix.upper()
