@@ -12,6 +12,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 from bnnc.backends.verilog.proof.circuit import Circuit
 
@@ -33,24 +34,27 @@ class Unproven(Exception):
 
 
 @cache
-def _identity(tables: tuple[tuple[int, bool], ...], inputs: int) -> tuple[tuple[int, ...], int, int] | None:
-    """(signs, constant, v): 2 * Σ tables = Σ signs * inputs + constant - v for all inputs, v a table of one bit.
+def _identity(tables: tuple[tuple[int, bool, int], ...], inputs: int) -> tuple[tuple[int, ...], int, int, int] | None:
+    """(signs, constant, v, u): u * Σ weight * table = Σ signs * inputs + constant - rest for all inputs, where the rest
+    is below u (2 or 4), and v is the table of its lowest bit.
 
-    tables: each with whether it is inverted. None, if there is no such identity.
+    tables: each with whether it is inverted, and its weight. None, if there is no such identity.
     """
     rows = range(1 << inputs)
-    sums = [sum((table >> row & 1) ^ inverted for table, inverted in tables) for row in rows]
+    sums = [sum(weight * ((table >> row & 1) ^ inverted) for table, inverted, weight in tables) for row in rows]
     signs = []
     for i in range(inputs):
         changes = {sums[row | 1 << i] - sums[row] for row in rows if not row >> i & 1} - {0}
         if len({change > 0 for change in changes}) != 1:
             return None
         signs.append(1 if max(changes) > 0 else -1)
-    rest = [sum(signs[i] for i in range(inputs) if row >> i & 1) - 2 * sums[row] for row in rows]
-    if max(rest) - min(rest) != 1:
-        return None
-    v = sum((value - min(rest)) << row for row, value in zip(rows, rest, strict=True))
-    return tuple(signs), -min(rest), v
+    for unit in (2, 4):
+        rest = [sum(signs[i] for i in range(inputs) if row >> i & 1) - unit * sums[row] for row in rows]
+        least = min(rest)
+        if 0 < max(rest) - least < unit:
+            v = sum(((value - least) & 1) << row for row, value in zip(rows, rest, strict=True))
+            return tuple(signs), -least, v, unit
+    return None
 
 
 @cache
@@ -98,30 +102,34 @@ class Rewriter:
 
     def _expand(self, work: _Expression, family: Nodes, carries: Mapping[int, int]) -> int:
         """Replaces the carries of a family; the factor of its sum bit if there is no node for it."""
-        factor = abs(next(iter(carries.values())))
-        if factor % 2 or any(abs(other) != factor for other in carries.values()):
+        factor = min(map(abs, carries.values()))
+        if factor % 2 or any(other % factor for other in carries.values()):
             raise Unproven("carries of one adder have different weights")
-        tables = tuple((self._table(node), other < 0) for node, other in sorted(carries.items()))
+        tables = tuple((self._table(node), other < 0, abs(other) // factor) for node, other in sorted(carries.items()))
         identity = _identity(tables, len(family))
         if identity is None:
             raise Unproven("a cell is no adder")
         for node, other in carries.items():
             del work.factors[node]
             work.constant += min(other, 0)
-        signs, constant, v = identity
-        half = factor // 2
-        work.constant += half * constant
+        signs, constant, v, unit = identity
+        part = factor // unit
+        if part * unit != factor:
+            raise Unproven("the weight of a carry is odd")
+        work.constant += part * constant
         for node, sign in zip(family, signs, strict=True):
-            work.add(node, half * sign)
+            work.add(node, part * sign)
+        # The rest is v, and for unit 4 a bit of weight 2 that nobody reads.
+        slack = part * (unit - 2)
         total = self.sums.get(family)
         if total is None:
-            return half
+            return slack + part
         if self._table(total) == v:
-            work.add(total, -half)
+            work.add(total, -part)
         else:
-            work.add(total, half)
-            work.constant -= half
-        return 0
+            work.add(total, part)
+            work.constant -= part
+        return slack
 
     def sum(self, terms: Sequence[tuple[int, int]], modulus: int, stop: frozenset[int]) -> Linear:
         """Σ factor * bit of `terms` modulo a number, over nodes of `stop` and others that no adder explains."""
@@ -148,20 +156,21 @@ class Rewriter:
         self, work: _Expression, family: Nodes, total: int, factor: int, carries: Mapping[int, int], modulus: int
     ) -> None:
         """Replaces the sum and the carries of a family, if their weights are those of an adder."""
-        for sign in (1, -1):
-            twice = 2 * sign * factor
-            inverted = [(carry - twice) % modulus != 0 for carry in carries.values()]
-            if any((carry + twice) % modulus for carry, i in zip(carries.values(), inverted, strict=True) if i):
+        for sign, *weights in product((1, -1), *[(1, 2)] * len(carries)):
+            # factor * s + Σ carry * k = sign * factor * (s or 1 - s, + 2 * Σ weight * (k or 1 - k)).
+            twice = [2 * sign * factor * weight for weight in weights]
+            inverted = [(carry - two) % modulus != 0 for carry, two in zip(carries.values(), twice, strict=True)]
+            if any((c + two) % modulus for c, two, i in zip(carries.values(), twice, inverted, strict=True) if i):
                 continue
-            tables = tuple((self._table(node), i) for node, i in zip(carries, inverted, strict=True))
+            tables = tuple((self._table(n), i, w) for n, i, w in zip(carries, inverted, weights, strict=True))
             identity = _identity(tables, len(family))
-            if identity is None or (identity[2] == self._table(total)) != (sign == 1):
+            if identity is None or identity[3] != 2 or (identity[2] == self._table(total)) != (sign == 1):
                 continue
-            # factor * s + 2 * sign * factor * Σ ±k = sign * factor * (Σ ± inputs + constant), s being v or 1 - v.
-            signs, constant, _ = identity
+            signs, constant, *_ = identity
             for node in (total, *carries):
                 del work.factors[node]
-            work.constant += sign * factor * constant + (factor if sign < 0 else 0) - twice * sum(inverted)
+            work.constant += sign * factor * constant + (factor if sign < 0 else 0)
+            work.constant -= sum(two for two, i in zip(twice, inverted, strict=True) if i)
             for node, one in zip(family, signs, strict=True):
                 work.add(node, sign * factor * one)
             return

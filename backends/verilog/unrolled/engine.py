@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bnnc.backends.verilog.design import Stream
 from bnnc.backends.verilog.unrolled.layers import DenseLayer
 from bnnc.backends.verilog.unrolled.network import Network, network
-from bnnc.backends.verilog.unrolled.technology import LIBRARY, TECHNOLOGIES
+from bnnc.backends.verilog.unrolled.technology import LIBRARY, TECHNOLOGIES, size
 from bnnc.backends.verilog.unrolled.verilog import core_module, engine_module, group_module
 
 LEVELS = 3
@@ -54,7 +54,7 @@ def unrolled_engine(
     for layer, inputs in zip(layers, (source.lanes, *(len(layer.weights) for layer in layers)), strict=False):
         if layer.weights.shape[1] != inputs:
             raise ValueError(f"{layer.name} has weights {layer.weights.shape} on {inputs} inputs")
-    net = network(name, layers, source, result, levels)
+    net = network(name, layers, source, result, levels, technology)
     parts = [part for layer in net.layers for part in layer.parts if part.outputs]
     files = {f"{name}.v": engine_module(net), f"{name}_core.v": core_module(net)}
     files.update((f"{part.group.name}.v", group_module(part, technology)) for part in parts)
@@ -63,7 +63,7 @@ def unrolled_engine(
         files=files,
         library=("bnnc_fifo", "bnnc_pipeline", *LIBRARY[technology]),
         latency=net.latency + 2,
-        tables=sum(len(part.pipeline.cells) for part in parts),
+        tables=sum(size(part.pipeline.cells, technology) for part in parts),
         registers=sum(len(nets) for part in parts for nets in part.pipeline.registers),
         layers=tuple(layers),
         network=net,

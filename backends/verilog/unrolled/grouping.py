@@ -9,6 +9,7 @@ import numpy as np
 from bnnc.backends.verilog.unrolled.classes import row_sums
 from bnnc.backends.verilog.unrolled.heap import at_least
 from bnnc.backends.verilog.unrolled.netlist import Netlist
+from bnnc.backends.verilog.unrolled.technology import COUNTERS, size
 
 LARGEST = 9
 
@@ -31,24 +32,24 @@ def groups_of(rows: np.ndarray, neurons: Sequence[int], count: int) -> list[list
     return groups
 
 
-def best_groups(rows: np.ndarray, neurons: Sequence[int]) -> list[list[int]]:
+def best_groups(rows: np.ndarray, neurons: Sequence[int], technology: str) -> list[list[int]]:
     """The groups that need the fewest tables, judged by building the first and the last for each number of groups."""
     best: list[list[int]] = []
     least = float("inf")
-    for count in sorted({-(-len(neurons) // size) for size in range(1, LARGEST + 1)}):
+    for count in sorted({-(-len(neurons) // most) for most in range(1, LARGEST + 1)}):
         groups = groups_of(rows, neurons, count)
         judged = groups[:1] + groups[1:][-1:]
-        cost = sum(_tables(rows, group) for group in judged) / sum(map(len, judged))
+        cost = sum(_tables(rows, group, technology) for group in judged) / sum(map(len, judged))
         if cost < least:
             best, least = groups, cost
     return best
 
 
-def _tables(rows: np.ndarray, group: list[int]) -> int:
+def _tables(rows: np.ndarray, group: list[int], technology: str) -> int:
     """Tables of a group whose every row is compared once."""
-    netlist = Netlist(rows.shape[1])
+    netlist = Netlist(rows.shape[1], technology in COUNTERS)
     outputs = []
     for n, heap in zip(group, row_sums(netlist, rows[group], range(2, 2 * rows.shape[1] + 2, 2)), strict=True):
         low, high = int(np.minimum(rows[n], 0).sum()), int(np.maximum(rows[n], 0).sum())
         outputs.append(at_least(netlist, heap, (low + high + 1) // 2, low, high))
-    return len(netlist.alive(outputs))
+    return size(netlist.alive(outputs), technology)

@@ -11,6 +11,7 @@ from bnnc.backends.verilog.unrolled.classes import row_sums
 from bnnc.backends.verilog.unrolled.heap import Heap, at_least, total
 from bnnc.backends.verilog.unrolled.layers import Sums
 from bnnc.backends.verilog.unrolled.netlist import FALSE, TRUE, Netlist
+from bnnc.backends.verilog.unrolled.technology import COUNTERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +31,12 @@ class Group:
     coefficient: tuple[int, ...]
 
 
-def hidden_group(name: str, sums: Sums, neurons: list[int]) -> tuple[Group, dict[int, int]]:
+def hidden_group(name: str, sums: Sums, neurons: list[int], technology: str) -> tuple[Group, dict[int, int]]:
     """The group of neurons of a layer in the middle, and the offset of the element of each neuron.
 
     A neuron with three or more equal steps gives a binary number, else a bit for each step.
     """
-    netlist, inputs, heaps = _heaps(sums, neurons)
+    netlist, inputs, heaps = _heaps(sums, neurons, technology)
     outputs: list[int] = []
     owner: list[int] = []
     coefficients: list[int] = []
@@ -62,12 +63,12 @@ def hidden_group(name: str, sums: Sums, neurons: list[int]) -> tuple[Group, dict
     return Group(name, tuple(neurons), netlist, inputs, tuple(outputs), tuple(owner), tuple(coefficients)), offsets
 
 
-def last_group(name: str, sums: Sums, neurons: list[int], result: Stream) -> Group:
+def last_group(name: str, sums: Sums, neurons: list[int], result: Stream, technology: str) -> Group:
     """The group of neurons of the last layer: the raw numbers of the stream `result`, neuron by neuron.
 
     Raises ValueError where a value is not `multiplier * raw + offset` for an integer raw.
     """
-    netlist, inputs, heaps = _heaps(sums, neurons)
+    netlist, inputs, heaps = _heaps(sums, neurons, technology)
     outputs: list[int] = []
     for n, heap in zip(neurons, heaps, strict=True):
         raw = Heap(_divided(sums.start[n] - result.offset, result.multiplier))
@@ -82,9 +83,9 @@ def last_group(name: str, sums: Sums, neurons: list[int], result: Stream) -> Gro
     return Group(name, tuple(neurons), netlist, inputs, tuple(outputs), owner, places)
 
 
-def _heaps(sums: Sums, neurons: list[int]) -> tuple[Netlist, tuple[int, ...], list[Heap]]:
+def _heaps(sums: Sums, neurons: list[int], technology: str) -> tuple[Netlist, tuple[int, ...], list[Heap]]:
     inputs = tuple(int(bit) for bit in np.flatnonzero(sums.rows[neurons].any(axis=0)))
-    netlist = Netlist(len(inputs))
+    netlist = Netlist(len(inputs), technology in COUNTERS)
     literals = [2 * net for net in range(1, len(inputs) + 1)]
     return netlist, inputs, row_sums(netlist, sums.rows[neurons][:, inputs], literals)
 

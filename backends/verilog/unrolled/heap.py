@@ -51,24 +51,34 @@ class Heap:
 def reduced(netlist: Netlist, heap: Heap) -> Heap:
     """An equal heap with at most two literals a column.
 
-    Full adders only: a half adder leaves as many literals as it takes, and costs as much as it saves its readers.
+    No half adders: one leaves as many literals as it takes, and costs as much as it saves its readers.
     """
     result = Heap(heap.constant)
     result.columns = columns = [list(column) for column in heap.columns]
     i = 0
     while i < len(columns):
         while len(columns[i]) > 2:
-            if i + 1 == len(columns):
+            while len(columns) < i + 3:
                 columns.append([])
-            _add_three(netlist, columns, i)
+            _add(netlist, columns, i, len(columns))
         i += 1
     return result
 
 
-def _add_three(netlist: Netlist, columns: list[list[int]], i: int) -> None:
-    """A full adder on the three literals of column i that are ready first."""
+def _add(netlist: Netlist, columns: list[list[int]], i: int, end: int) -> None:
+    """Adds the literals of column i that are ready first: seven, where a counter does it, else three.
+
+    end: a column that carries of counters must stay below.
+    """
     column = columns[i]
     column.sort(key=netlist.level, reverse=True)
+    counted = netlist.counter(column[-7:]) if netlist.counters and len(column) >= 7 and i + 2 < end else None
+    if counted:
+        del column[-7:]
+        column.append(counted[0])
+        columns[i + 1].append(counted[1])
+        columns[i + 2].append(counted[2])
+        return
     value, carry = netlist.full_adder(column.pop(), column.pop(), column.pop())
     column.append(value)
     columns[i + 1].append(carry)
@@ -91,7 +101,7 @@ def at_least(netlist: Netlist, heap: Heap, threshold: int, lowest: int, highest:
     for i in range(top):
         column, one = columns[i], rest >> i & 1
         while len(column) > 4:
-            _add_three(netlist, columns, i)
+            _add(netlist, columns, i, len(columns))
         for literal in _carries(netlist, column, one):
             if literal == TRUE:
                 rest += 2 << i
@@ -118,7 +128,7 @@ def total(netlist: Netlist, heap: Heap, width: int) -> list[int]:
         column = columns[i]
         one = rest >> i & 1
         while len(column) > 2:
-            _add_three(netlist, columns, i)
+            _add(netlist, columns, i, width)
         if len(column) == 2:
             value, carry = netlist.half_adder(column.pop(), column.pop(), one=bool(one))
             one = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 FALSE, TRUE = 0, 1
 XOR2, AND2, OR2 = 0b0110, 0b1000, 0b1110
@@ -27,10 +28,14 @@ class Netlist:
     """Tables in topological order over the input nets 1 … inputs.
 
     Equal functions of equal nets are made once. `levels[net]` is the number of tables between the inputs and the net.
+    counters: whether the technology counts seven bits at once; `counted[nets]` are the inverted ones of each counter,
+    bit i for nets[i].
     """
 
-    def __init__(self, inputs: int) -> None:
+    def __init__(self, inputs: int, counters: bool = False) -> None:
         self.inputs = inputs
+        self.counters = counters
+        self.counted: dict[tuple[int, ...], int] = {}
         self.levels = [0] * (inputs + 1)
         self.cells: list[Table] = []
         self._made: dict[int, Table] = {}
@@ -58,9 +63,9 @@ class Netlist:
         return 2 * output + inverted
 
     def positive(self, literal: int) -> int:
-        """The literal without an inverter behind a table: the table is made once more, inverted, where it has one."""
+        """The literal without an inverter behind a table: the table is made once more, inverted (not of a counter)."""
         cell = self._made.get(literal >> 1)
-        if not literal & 1 or cell is None:
+        if not literal & 1 or cell is None or len(cell.inputs) == 7:
             return literal
         self.levels.append(self.levels[literal >> 1])
         table = cell.table ^ ((1 << (1 << len(cell.inputs))) - 1)
@@ -75,6 +80,24 @@ class Netlist:
         """Literals (s, k) with s + 2k = a + b + c."""
         return self.lookup((a, b, c), XOR3), self.lookup((a, b, c), MAJORITY3)
 
+    def counter(self, literals: Sequence[int]) -> tuple[int, int, int] | None:
+        """Literals (s, k, q) with s + 2k + 4q = the sum of seven literals; None where that is no counter."""
+        nets = tuple(sorted(literal >> 1 for literal in literals))
+        inverted = sum((literal & 1) << nets.index(literal >> 1) for literal in literals)
+        # Two inputs of the cell have no inverter: four inverted bits and more are counted by what is missing to seven.
+        missing = bin(inverted).count("1") > 3
+        inverted ^= 0x7F * missing
+        if len(set(nets)) < 7 or self.counted.get(nets, inverted) != inverted:
+            return None
+        if nets not in self.counted:
+            self.counted[nets] = inverted
+            for place in range(3):
+                self.levels.append(1 + max(self.levels[net] for net in nets))
+                self._append(Table(len(self.levels) - 1, nets, count_table(inverted, place)))
+                self._known[nets, -1 - place] = len(self.levels) - 1
+        first, second, third = (2 * self._known[nets, -1 - place] + missing for place in range(3))
+        return first, second, third
+
     def half_adder(self, a: int, b: int, one: bool = False) -> tuple[int, int]:
         """Literals (s, k) with s + 2k = a + b, plus 1 if `one`."""
         if one:
@@ -88,11 +111,20 @@ class Netlist:
             used[literal >> 1] = 1
         found = []
         for cell in reversed(self.cells):
-            if used[cell.output]:
+            # The three outputs of a counter are one cell.
+            if used[cell.output] or (
+                len(cell.inputs) == 7 and any(used[self._known[cell.inputs, -p]] for p in (1, 2, 3))
+            ):
                 found.append(cell)
                 for net in cell.inputs:
                     used[net] = 1
         return found[::-1]
+
+
+@cache
+def count_table(inverted: int, place: int) -> int:
+    """The table of bit `place` of the number of ones among seven inputs, some of them inverted."""
+    return sum((bin(row ^ inverted).count("1") >> place & 1) << row for row in range(128))
 
 
 def _canonical(literals: Sequence[int], table: int) -> tuple[tuple[int, ...], int]:

@@ -61,7 +61,9 @@ class Network:
         return 1 + sum(layer.done for layer in self.layers)
 
 
-def network(name: str, layers: Sequence[DenseLayer], source: Stream, result: Stream, levels: int) -> Network:
+def network(
+    name: str, layers: Sequence[DenseLayer], source: Stream, result: Stream, levels: int, technology: str
+) -> Network:
     """The netlists of a chain of layers, from the bits of `source` to those of `result` (one beat a sample)."""
     nets: list[LayerNet] = []
     inputs = elements_of(source)
@@ -71,20 +73,23 @@ def network(name: str, layers: Sequence[DenseLayer], source: Stream, result: Str
         prefix = f"{name}_l{number}"
         if number + 1 < len(layers):
             moving = [n for n in range(len(sums.rows)) if sums.steps and sums.steps[n]]
-            made = [hidden_group(f"{prefix}_g{i}", sums, group) for i, group in enumerate(_grouped(sums, moving))]
+            made = [
+                hidden_group(f"{prefix}_g{i}", sums, group, technology)
+                for i, group in enumerate(_grouped(sums, moving, technology))
+            ]
             net = _layer_net(layer.name, sums, inputs, [group for group, _ in made], levels)
             inputs = _elements(sums, net, {n: value for _, offsets in made for n, value in offsets.items()})
         else:
-            groups = _grouped(sums, list(range(len(sums.rows))))
-            last = [last_group(f"{prefix}_g{i}", sums, group, result) for i, group in enumerate(groups)]
+            groups = _grouped(sums, list(range(len(sums.rows))), technology)
+            last = [last_group(f"{prefix}_g{i}", sums, group, result, technology) for i, group in enumerate(groups)]
             net = _layer_net(layer.name, sums, inputs, last, levels)
             results = _results(net, len(sums.rows), result.width)
         nets.append(net)
     return Network(name, tuple(nets), source, result, results)
 
 
-def _grouped(sums: Sums, neurons: list[int]) -> list[list[int]]:
-    return best_groups(sums.rows, neurons) if neurons else []
+def _grouped(sums: Sums, neurons: list[int], technology: str) -> list[list[int]]:
+    return best_groups(sums.rows, neurons, technology) if neurons else []
 
 
 def _layer_net(name: str, sums: Sums, inputs: Elements, groups: list[Group], levels: int) -> LayerNet:

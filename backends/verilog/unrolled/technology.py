@@ -7,15 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bnnc.backends.verilog.unrolled.netlist import Table
+from bnnc.backends.verilog.unrolled.netlist import Table, count_table
 
 TECHNOLOGIES = ("generic", "ecp5", "xc7")
 # Modules of rtl/tech that the cells are instances of; those of vendors are models that only simulators read.
 LIBRARY: dict[str, tuple[str, ...]] = {
     "generic": ("bnnc_adder", "bnnc_lut4"),
     "ecp5": ("LUT4",),
-    "xc7": ("LUT6", "LUT6_2"),
+    "xc7": ("LUT6", "LUT6_2", "CARRY4", "bnnc_counter7"),
 }
+# Technologies with a cell that counts seven bits.
+COUNTERS = ("xc7",)
+
+
+def size(cells: Sequence[Table], technology: str) -> int:
+    """Lookup tables of the technology that the cells need: of LUT6 with two outputs for xc7."""
+    if technology != "xc7":
+        return len(cells)
+    return len(_pairs([cell for cell in cells if len(cell.inputs) < 7], 5)) + sum(len(c.inputs) == 7 for c in cells)
 
 
 def instances(cells: Sequence[Table], technology: str, name: Callable[[int, int], str]) -> list[str]:
@@ -23,8 +32,9 @@ def instances(cells: Sequence[Table], technology: str, name: Callable[[int, int]
     `reader`; name(net, net) is the net itself."""
     if technology == "ecp5":
         return [_lut4(cell, name) for cell in cells]
-    lines = []
-    for cell, mate in _pairs(cells, 3 if technology == "generic" else 5):
+    seven = [cell for cell in cells if len(cell.inputs) == 7]
+    lines = [_counter(seven[i : i + 3], name) for i in range(0, len(seven), 3)]
+    for cell, mate in _pairs([cell for cell in cells if len(cell.inputs) < 7], 3 if technology == "generic" else 5):
         if technology == "generic":
             lines.append(_adder(cell, mate, name) if mate else _generic(cell, name))
         else:
@@ -88,3 +98,21 @@ def _lut6_2(cell: Table, mate: Table, name: Callable[[int, int], str]) -> str:
     ports = _ports(cell, [f"I{i}" for i in range(5)], name)
     outputs = f".O6({name(cell.output, cell.output)}), .O5({name(mate.output, mate.output)})"
     return f"LUT6_2 #(.INIT(64'h{high << 32 | low:016x})) u{cell.output} ({ports}, .I5(1'b1), {outputs});"
+
+
+def _counter(cells: Sequence[Table], name: Callable[[int, int], str]) -> str:
+    """The three outputs of a counter, lowest first."""
+    inverted = next(mask for mask in range(127) if cells[2].table == count_table(mask, 2))
+    # The carry chain takes the last two inputs as they are.
+    order = sorted(range(7), key=lambda i: (-(inverted >> i & 1), i))
+    ports = ("x0", "x1", "x2", "x3", "x4", "a", "e")
+    inputs = [f".{port}({name(cells[0].inputs[i], cells[0].output)})" for port, i in zip(ports, order, strict=True)]
+    ones = [sum((row >> i & 1) ^ (inverted >> order[i] & 1) for i in range(5)) for row in range(32)]
+    tables = [
+        sum((ones[row & 31] + (row >> 5) & 1) << row for row in range(64)),
+        sum((one >> 1 & 1) << (32 + row) for row, one in enumerate(ones)),
+        sum((one >> 2 & 1) << (32 + row) for row, one in enumerate(ones)),
+    ]
+    inits = ", ".join(f".INIT{i}(64'h{table:016x})" for i, table in enumerate(tables))
+    outputs = ", ".join(f".y{i}({name(cell.output, cell.output)})" for i, cell in enumerate(cells))
+    return f"bnnc_counter7 #({inits}) u{cells[0].output} ({', '.join(inputs)}, {outputs});"
