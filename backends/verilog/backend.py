@@ -9,7 +9,7 @@ from bnnc.backends.verilog import simulators
 from bnnc.backends.verilog.boundary import boundary_of
 from bnnc.backends.verilog.buffers import buffered
 from bnnc.backends.verilog.cost import total
-from bnnc.backends.verilog.cycles import slowest
+from bnnc.backends.verilog.cycles import Timing, slowest
 from bnnc.backends.verilog.estimate import estimate, table
 from bnnc.backends.verilog.goals import Goals, chosen, plain, technology_of
 from bnnc.backends.verilog.host import Compiled
@@ -68,12 +68,12 @@ class Backend:
 
     def emit(self, module: Module, options: VerilogOptions) -> Artifact:
         """`rtl/`, `mem/`, `tb/`, Makefile and report.json. Raises BnncError B0620 to B0622, B0630 to B0632."""
-        return _emitted(packaged(module, options), options)
+        return _emitted(*timed(module, options), options)
 
     def prove(self, module: Module, options: VerilogOptions) -> Artifact:
         """The source package with proof.json. Raises BnncError B0625 where a statement does not hold."""
-        package = packaged(module, options)
-        artifact = _emitted(package, options)
+        package, run = timed(module, options)
+        artifact = _emitted(package, run, options)
         texts = {name: text.decode() for name, text in artifact.files.items() if name.startswith("rtl/")}
         document = certificate(package.design, {name.removeprefix("rtl/"): text for name, text in texts.items()})
         files = {**artifact.files, "proof.json": certificate_text(document).encode()}
@@ -92,6 +92,11 @@ class Backend:
 
 def packaged(module: Module, options: VerilogOptions) -> Package:
     """The planned circuit of a «bit» module."""
+    return timed(module, options)[0]
+
+
+def timed(module: Module, options: VerilogOptions) -> tuple[Package, Timing | None]:
+    """The planned circuit of a «bit» module, and how it will run, by the cycle model."""
     boundary = boundary_of(module)
     unrolling = Unrolling(options.unroll, options.technology, max(1, options.levels))
     layers = layers_of(boundary, unrolling)
@@ -102,19 +107,20 @@ def packaged(module: Module, options: VerilogOptions) -> Package:
         rest = [engine for engine in plan(boundary, folding, unrolling).design.engines if not engine.layer]
         folding = chosen(layers, goals, technology, total(rest, technology))
     planned = plan(boundary, folding, unrolling)
-    return Package(boundary, replace(planned, design=buffered(planned.design)))
+    design, run = buffered(planned.design)
+    return Package(boundary, replace(planned, design=design)), run
 
 
 def _goals(options: VerilogOptions) -> Goals:
     return Goals(options.fps, options.clock, options.max_luts, options.max_brams, options.device)
 
 
-def _emitted(package: Package, options: VerilogOptions) -> Artifact:
+def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> Artifact:
     """The source package."""
     design, goals = package.design, _goals(options)
     technology = technology_of(goals, options.synth or options.technology)
     circuit = circuit_files(package)
-    estimated = estimate(design, technology, options.clock)
+    estimated = estimate(design, run, technology, options.clock)
     document = {**report(package), "estimate": estimated}
     if options.synth:
         device = goals.chip(options.synth)
@@ -143,4 +149,4 @@ def _cycles(package: Package) -> int:
     return max((cycles for _, cycles in slowest(package.design)), default=package.design.inputs[0].beats)
 
 
-__all__ = ["Backend", "VerilogOptions", "packaged"]
+__all__ = ["Backend", "VerilogOptions", "packaged", "timed"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from bnnc.backends.verilog.cycles import slowest, timing
+from bnnc.backends.verilog.cycles import Timing, slowest, timing
 from bnnc.backends.verilog.design import Block, Design, Engine, Pace, Port
 
 WAITING = ("bnnc_window", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_mvu_serial", "bnnc_pool", "bnnc_reorder")
@@ -20,19 +20,27 @@ MARGIN = 0.02
 """So much slower than its slowest layer a circuit may be."""
 
 
-def buffered(design: Design) -> Design:
-    """The design with buffers of the depths that keep it at the pace of its slowest layer."""
+def buffered(design: Design) -> tuple[Design, Timing | None]:
+    """The design with buffers of the depths that keep it at the pace of its slowest layer, and how it runs.
+
+    Without a timing (None) the circuit is too large to step through, and has no such buffers. Raises Deadlock.
+    """
     pace = max([cycles for _, cycles in slowest(design)] + [stream.beats for stream in design.inputs])
+    as_it_is = timing(design)
+    if as_it_is is None or as_it_is.interval <= (1 + MARGIN) * pace:
+        return design, as_it_is
     wide = _with_buffers(design, None)
-    found = timing(wide, pace=pace)
-    if found is None:
-        return design
-    tight = _with_buffers(design, {name: filled + 1 for name, filled in found.filled.items() if filled > SMALL})
-    for candidate in (design, tight, wide):
-        run = timing(candidate)
-        if run is not None and run.interval <= (1 + MARGIN) * pace:
-            return candidate
-    return tight
+    evenly = timing(wide, pace=pace)
+    if evenly is None:
+        return design, as_it_is
+    tight = _with_buffers(design, {name: filled + 1 for name, filled in evenly.filled.items() if filled > SMALL})
+    run = timing(tight)
+    if run is not None and run.interval <= (1 + MARGIN) * pace:
+        return tight, run
+    run = timing(wide)
+    if run is not None and run.interval < as_it_is.interval / (1 + MARGIN):
+        return wide, run
+    return design, as_it_is
 
 
 def _with_buffers(design: Design, depths: Mapping[str, int] | None) -> Design:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from bnnc.backends.verilog.cost import Cost, engine_cost
-from bnnc.backends.verilog.cycles import Deadlock, slowest, timing
+from bnnc.backends.verilog.cycles import Timing, slowest
 from bnnc.backends.verilog.design import Design
 
 
-def estimate(design: Design, technology: str, clock: float) -> dict[str, Any]:
-    """The estimate as it stands in report.json. `clock` in MHz is what samples a second are counted with."""
+def estimate(design: Design, run: Timing | None, technology: str, clock: float) -> dict[str, Any]:
+    """The estimate as it stands in report.json; `run` of the cycle model. Samples a second are at `clock` MHz."""
     layers: dict[str, dict[str, Any]] = {}
     whole = Cost()
     folds = {layer.name: layer.cycles(design.folding.of(layer)) for layer in design.layers}
@@ -23,11 +23,6 @@ def estimate(design: Design, technology: str, clock: float) -> dict[str, Any]:
         busy = folds.get(engine.layer, max(port.stream.beats for port in (*engine.inputs, *engine.outputs)))
         row["cycles"] = max(row["cycles"], busy)
     found: dict[str, Any] = {"technology": technology, "clock_mhz": clock}
-    try:
-        run = timing(design)
-    except Deadlock as stuck:
-        found["deadlock"] = list(stuck.waiting)
-        run = None
     interval = (
         run.interval if run else max([cycles for _, cycles in slowest(design)] + [s.beats for s in design.inputs])
     )
