@@ -118,3 +118,17 @@ def test_tables_of_bytes_stay_in_program_memory() -> None:
     tables = [line for line in source.splitlines() if line.startswith("static const ")]
     assert len(tables) >= 4
     assert all("BNNC_ROM" in line for line in tables)
+
+
+@pytest.mark.parametrize("machine", [AVR, M0], ids=lambda machine: str(machine.name))
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 12])
+def test_taps_of_few_channels_share_a_unit(channels: int, machine: object) -> None:
+    """A window of 5x5 takes no more bits than there are, up to a power of two for each tap."""
+    rng = np.random.default_rng(channels)
+    module = layer(rng, (channels, 6), (6, 7), (5, 5), stride=(1, 2), pads=(1, 2, 0, 1), sums=True)
+    lowered = lower(module, machine, {"conv": "carry-save"} if machine is AVR or channels > 3 else {})  # type: ignore[arg-type]
+    weights = [buffer for buffer in lowered.program.constants() if buffer.name.endswith("_weights")]
+    if counted(lowered):
+        slots = 25 * (1 << (channels - 1).bit_length())
+        assert weights[0].bytes <= 6 * (slots // 8 + 4)
+    agree(module, lowered, rng.choice([-1, 1], (2, channels, 6, 7)))

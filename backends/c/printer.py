@@ -418,7 +418,9 @@ class _FunctionPrinter(ExpressionPrinter):
     def _run(self, buffer: Buffer, variable: Variable) -> None:
         """A pointer by which neighbours are read."""
         name = self.runs[buffer, variable] = self._locals.fresh(f"{self._name_of(buffer)}_at")
-        self._line(f"const {ELEMENTS[buffer.element]} *{name} = {self.place(buffer, variable)};")
+        # The variable is named even where it is 0: all its other readers may go by the pointer.
+        where = f"{self._name_of(buffer)} + {self.names[variable]}"
+        self._line(f"const {ELEMENTS[buffer.element]} *{name} = {where};")
         self._line(f"BNNC_NEAR({name});")
         self.used.add("BNNC_NEAR")
 

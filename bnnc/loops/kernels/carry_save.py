@@ -12,7 +12,7 @@ any memory, and gives whole sums.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from bnnc.loops.ir import (
     Function,
     Scalar,
     Variable,
+    compare,
     constant,
     constant_buffer,
     load,
@@ -52,7 +53,33 @@ def unit_of(machine: Machine) -> Scalar:
 
 
 LEAST = 4
-"""Units of a window from which on this is worth it."""
+"""Words of a window from which on this is worth it; bytes always are."""
+
+
+@dataclass(frozen=True)
+class _Units:
+    """How the bits of a window lie in units: a tap takes `each` of them, or `slot` bits of one."""
+
+    unit: Scalar
+    taps: int
+    each: int
+    slot: int
+
+    @property
+    def together(self) -> int:
+        """Taps in a unit."""
+        return self.unit.bits // self.slot
+
+    @property
+    def count(self) -> int:
+        """Units of a window."""
+        return self.taps * self.each if self.each > 1 else -(-self.taps // self.together)
+
+
+def _units(image: Packed, window: Window, machine: Machine) -> _Units:
+    unit = unit_of(machine)
+    slot = min(unit.bits, 1 << (image.channels - 1).bit_length())
+    return _Units(unit, window.kernel[0] * window.kernel[1], -(-image.channels // unit.bits), slot)
 
 
 def carry_fits(image: Packed, weights: np.ndarray, window: Window, groups: int, machine: Machine) -> bool:
@@ -62,13 +89,13 @@ def carry_fits(image: Packed, weights: np.ndarray, window: Window, groups: int, 
         and groups == 1
         and bool((np.abs(weights) == 1).all())
         and int(np.prod(weights.shape[1:])) < 1 << 14
-        and carry_scratch(image, window, machine) - SPARE >= LEAST
+        and (unit_of(machine) == I8 or _units(image, window, machine).count >= LEAST)
     )
 
 
 def carry_scratch(image: Packed, window: Window, machine: Machine) -> int:
     """Units of the working memory: the bits of one window, and of one word of outputs."""
-    return SPARE + window.kernel[0] * window.kernel[1] * -(-image.channels // unit_of(machine).bits)
+    return SPARE + _units(image, window, machine).count
 
 
 def carry_conv(
@@ -100,7 +127,7 @@ def carry_conv(
         borders = borders_of(whole.window, whole.height, image.width)
         correction = (pad_value - halo_value) * borders.sums(weights.astype(np.int64).sum(1))
     base = int(np.prod(weights.shape[1:])) + correction
-    kernel = _Carries(b, name, image, weights, window, target, borders, unit_of(machine), loc)
+    kernel = _Carries(b, name, image, weights, window, target, borders, _units(image, window, machine), loc)
     if within is not None and len(borders.rows) > 1:
         kernel.borders = replace(borders, first=b.scalar("row", I64))
     ending: Outputs
@@ -131,22 +158,20 @@ class _Carries:
         window: Window,
         target: Packed | Elements,
         borders: Borders,
-        unit: Scalar,
+        units: _Units,
         loc: Location,
     ) -> None:
-        self.b, self.name, self.image, self.window, self.borders, self.unit = b, name, image, window, borders, unit
-        self.loc = loc
+        self.b, self.name, self.image, self.window, self.borders, self.loc = b, name, image, window, borders, loc
+        self.cut, self.unit, self.units = units, units.unit, units.count
         self.outputs = len(weights)
-        self.each = -(-image.channels // unit.bits)  # units of a tap
-        self.units = window.kernel[0] * window.kernel[1] * self.each
         self.x = b.parameter("x", I32, image.length)
-        self.scratch = b.parameter("scratch", unit, self.units + SPARE, access="both")
+        self.scratch = b.parameter("scratch", self.unit, self.units + SPARE, access="both")
         self.y = b.parameter("y", target.element, target.length, access="write")
         taps = (weights > 0).transpose(0, 2, 3, 1).astype(np.uint8)
-        taps = np.pad(taps, ((0, 0), (0, 0), (0, 0), (0, self.each * unit.bits - image.channels)))
+        taps = np.pad(taps, ((0, 0), (0, 0), (0, 0), (0, units.each * units.slot - image.channels)))
         flat = taps.reshape(self.outputs, -1)
         # Two bytes are read at once.
-        row, kind = (16, "<u2") if unit == I8 else (WORD, "<u4")
+        row, kind = (16, "<u2") if self.unit == I8 else (WORD, "<u4")
         self.words = -(-flat.shape[1] // row)  # of an output
         flat = np.pad(flat, ((0, 0), (0, self.words * row - flat.shape[1])))
         packed = np.packbits(flat, axis=1, bitorder="little").view(kind)
@@ -174,22 +199,59 @@ class _Carries:
         b, image, window = self.b, self.image, self.window
         origin = input_origin(image, window)
         corner = b.let(y * (window.strides[0] * image.row) + x * (window.strides[1] * image.pixel) + origin, "corner")
-        per_word = WORD // self.unit.bits
-        whole, rest = divmod(self.each, per_word)
+        each, per_word = self.cut.each, WORD // self.unit.bits
+        whole, rest = divmod(each, per_word)
+        joined = _Joined(self) if self.cut.together > 1 else None
         with b.loop(window.kernel[0], "ky") as ky, b.loop(window.kernel[1], "kx") as kx:
             tap = ky * (window.dilations[0] * image.row) + kx * (window.dilations[1] * image.pixel)
             start = b.let(corner + tap, "tap")
-            place = b.let((ky * window.kernel[1] + kx) * self.each, "place")
-            with b.loop(whole, "k") as k:
-                self._split(start + k, place + k * per_word, per_word)
-            if rest:
-                self._split(start + whole, place + whole * per_word, rest)
+            if joined is not None:
+                joined.add(start)
+            else:
+                place = b.let((ky * window.kernel[1] + kx) * each, "place")
+                with b.loop(whole, "k") as k:
+                    self._split(start + k, place + k * per_word, per_word)
+                if rest:
+                    self._split(start + whole, place + whole * per_word, rest)
+        if joined is not None:
+            joined.finish()
 
     def _split(self, source: Expression, place: Expression, count: int) -> None:
         """The first units of a word of the image."""
         b = self.b
         for n, part in enumerate(parts_of(b.let(load(self.x, source), "word"), self.unit)[:count]):
             b.store(self.scratch, place + n, part)
+
+
+class _Joined:
+    """Fills units with the bits of several taps, where each has few."""
+
+    def __init__(self, kernel: _Carries) -> None:
+        self.b, self.x, self.scratch, self.cut = kernel.b, kernel.x, kernel.scratch, kernel.cut
+        b, unit = self.b, self.cut.unit
+        self.filled = b.variable("filled", constant(0, unit))
+        self.left = b.variable("left", constant(self.cut.together, I8))
+        self.place = b.variable("place", constant(0, I32))
+
+    def add(self, source: Expression) -> None:
+        """The next tap comes in at the top of a unit, which is stored when it is full."""
+        b, unit, slot = self.b, self.cut.unit, self.cut.slot
+        word = load(self.x, source)
+        bits = word if unit == I32 else Convert("trunc", word, unit)
+        top = Binary("shl", bits, constant(unit.bits - slot, unit))
+        b.assign(self.filled, Binary("lshr", self.filled, constant(slot, unit)) | top)
+        b.assign(self.left, self.left - 1)
+        with b.when(compare("eq", self.left, 0)):
+            b.store(self.scratch, self.place, self.filled)
+            b.assign(self.place, self.place + 1)
+            b.assign(self.left, constant(self.cut.together, I8))
+
+    def finish(self) -> None:
+        """The last unit, if it is not full."""
+        together, slot = self.cut.together, self.cut.slot
+        if rest := self.cut.taps % together:
+            down = constant((together - rest) * slot, self.cut.unit)
+            self.b.store(self.scratch, self.cut.count - 1, Binary("lshr", self.filled, down))
 
 
 def parts_of(word: Expression, unit: Scalar) -> list[Expression]:
