@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -13,9 +14,9 @@ from bnnc.backends.verilog.boundary import Boundary
 from bnnc.backends.verilog.design import Design
 from bnnc.backends.verilog.names import comment_text
 from bnnc.backends.verilog.planner import Plan
-from bnnc.backends.verilog.testbench import IMAGES, clock_text, file_of, harness_text, testbench_text
+from bnnc.backends.verilog.testbench import IMAGES, Probe, bench_text, clock_text, file_of, harness_text
 from bnnc.backends.verilog.top import axes_in, axes_out, top_text
-from bnnc.backends.verilog.vectors import made_up, text_of, words_of
+from bnnc.backends.verilog.vectors import checksum, made_up, text_of, words_of
 
 _INSTANCE = re.compile(r"\bbnnc_\w+")
 
@@ -69,7 +70,7 @@ def circuit_files(package: Package) -> dict[str, str]:
     design = package.design
     files = {f"rtl/{design.name}.v": top_text(design, package.title)}
     files |= {f"rtl/{name}": f"{package.title}\n{text}" for name, text in library(design).items()}
-    files |= {f"mem/{memory.name}.mem": memory.text() for memory in design.memories}
+    files |= {f"mem/{memory.name}.mem": f"// {package.made_by}\n{memory.text()}" for memory in design.memories}
     return files
 
 
@@ -79,20 +80,27 @@ def patience(design: Design) -> int:
     return 1000 + beats
 
 
-def bench_files(package: Package) -> dict[str, str]:
+def bench_files(package: Package, probes: Sequence[Probe] = ()) -> dict[str, str]:
     """The testbench, without data."""
     design = package.design
     return {
-        f"tb/{design.name}_tb.v": testbench_text(design, package.title, IMAGES, patience(design)),
+        f"tb/{design.name}_tb.v": bench_text(design, package.title, IMAGES, patience(design), probes),
         "tb/clock.v": clock_text(design, package.title),
         "tb/main.cpp": harness_text(design, package.title),
     }
 
 
 def golden_files(package: Package) -> dict[str, str]:
-    """The data of the testbench."""
-    entries, cuts = made_up(package.boundary, IMAGES)
+    """The testbench with its data: beats at both ends, and a checksum of what crosses behind every layer."""
+    values = made_up(package.boundary, IMAGES)
+    entries = [values[op] for op in package.boundary.entries]
+    cuts = [values[op] for op in package.boundary.cuts]
+    probes = [
+        Probe(value.stream, comment_text(op.loc.name) or op.opcode, checksum(words_of(value, values[op])))
+        for op, value in package.plan.values
+    ]
     return {
+        **bench_files(package, probes),
         **{
             f"tb/{file_of(axis, 'input')}.mem": text_of(words_of(value, array))
             for axis, value, array in zip(axes_in(package.design), package.plan.entries, entries, strict=True)

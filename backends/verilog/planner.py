@@ -71,7 +71,8 @@ def layers_of(boundary: Boundary, unrolling: Unrolling = FOLDED) -> tuple[Layer,
 class Plan:
     """A circuit and what crosses its ends: the values of the boundary's entries and cuts.
 
-    `ranking` is how the class is found; where it is not, `unclassed` says why.
+    `ranking` is how the class is found; where it is not, `unclassed` says why. `values`: where the result of each op
+    crosses, one op for each stream.
     """
 
     design: Design
@@ -79,6 +80,7 @@ class Plan:
     cuts: tuple[Value, ...]
     ranking: Ranking | None
     unclassed: str
+    values: tuple[tuple[Op, Value], ...] = ()
 
 
 def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) -> Plan:
@@ -102,6 +104,7 @@ def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) ->
         circuit.entries.add(stream.name)
         values[op] = circuit.forked(value, reads[op], op)
     constants: dict[Op, np.ndarray] = {}
+    results: dict[str, tuple[Op, Value]] = {}
     for op in boundary.ops:
         if all(x in constants for x in op.operands):
             constants[op] = evaluate(op, [constants[x] for x in op.operands])
@@ -109,6 +112,7 @@ def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) ->
         if op in inside:
             if op is inside[op].last:
                 value = unrolled(circuit, inside[op], values[inside[op].first.x].pop(0), unrolling)
+                results.setdefault(value.stream.name, (op, value))
                 values[op] = circuit.forked(value, reads[op], op)
             continue
         operands = [values[x].pop(0) if x in values else None for x in op.operands]
@@ -118,6 +122,8 @@ def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) ->
             for value, x in zip(operands, op.operands, strict=True)
         ]
         value = _planned(circuit, op, given, folding)
+        if value.stream.name not in circuit.entries:
+            results.setdefault(value.stream.name, (op, value))
         values[op] = circuit.forked(value, reads[op], op)
     for op in boundary.cuts:
         if op in constants:
@@ -135,7 +141,8 @@ def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) ->
         found,
     )
     reason = ranking if isinstance(ranking, str) else ""
-    return Plan(design, tuple(entries), cuts, ranking if isinstance(ranking, Ranking) else None, reason)
+    rank = ranking if isinstance(ranking, Ranking) else None
+    return Plan(design, tuple(entries), cuts, rank, reason, tuple(results.values()))
 
 
 def _planned(circuit: Circuit, op: Op, operands: list[Value], folding: Folding) -> Value:

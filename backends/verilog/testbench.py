@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from bnnc.backends.verilog.design import Design
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bnnc.backends.verilog.design import Design, Stream
 from bnnc.backends.verilog.top import Axis, axes_in, axes_out
+from bnnc.backends.verilog.vectors import checksum
 
 IMAGES = 16
 """Golden vectors of a package."""
 
 
-def testbench_text(design: Design, title: str, images: int, patience: int) -> str:
-    """tb/NAME_tb.v: a clocked module. `patience`: cycles without any beat after which it gives up."""
+@dataclass(frozen=True)
+class Probe:
+    """What must cross a stream inside while the golden vectors pass: the checksum of all beats."""
+
+    stream: Stream
+    layer: str
+    sum: int
+
+
+def bench_text(design: Design, title: str, images: int, patience: int, probes: Sequence[Probe] = ()) -> str:
+    """tb/NAME_tb.v: a clocked module. `patience`: cycles without any beat after which it gives up. `probes`: in the
+    order of the data."""
     inputs, outputs = axes_in(design), axes_out(design)
     lines = [title, *_USE, "`default_nettype none", f"module {design.name}_tb (", "    input wire clk", ");"]
     lines += [
         "  reg [8*256-1:0] name;",
         "  integer images, stall, dump, errors, cycle, idle;",
         "  reg [2:0] resets;",
-        "  reg [31:0] random;",
+        "  reg [31:0] random, sum;",
+        "  reg golden, drained;",
         "  wire aresetn = resets[2];",
         "  integer first_end, middle_end, last_end;",
         "",
@@ -26,6 +41,9 @@ def testbench_text(design: Design, title: str, images: int, patience: int) -> st
         lines += _input_wires(axis)
     for axis in outputs:
         lines += _output_wires(axis)
+    for number, probe in enumerate(probes):
+        lines += _probe_wires(number, probe)
+    lines += _memory_wires(design)
     lines += [f"  {design.name} dut (", "      .aclk(clk),", "      .aresetn(aresetn),"]
     ports = [
         f".{axis.prefix}_{signal}({axis.prefix}_{signal})"
@@ -63,7 +81,11 @@ def testbench_text(design: Design, title: str, images: int, patience: int) -> st
             "    end",
             f"    {axis.prefix}_count = 0;",
         ]
+    lines += _checked(design)
+    for number in range(len(probes)):
+        lines += [f"    probe_{number}_count = 0;", f"    probe_{number}_sum = 32'd0;"]
     lines += [
+        '    golden = dump == 0 && !$test$plusargs("input");',
         "  end",
         "",
         "  always @(posedge clk) begin",
@@ -75,14 +97,21 @@ def testbench_text(design: Design, title: str, images: int, patience: int) -> st
         lines += _feeding(axis, number)
     for number, axis in enumerate(outputs):
         lines += _taking(axis, number, first=number == 0)
+    for number, probe in enumerate(probes):
+        lines += _probing(number, probe)
     moves = " || ".join(f"({a.prefix}_tvalid && {a.prefix}_tready)" for a in (*inputs, *outputs))
     done = " && ".join(f"{a.prefix}_count == images * {a.stream.beats}" for a in outputs)
+    if probes:  # what no output needs may still be on its way
+        whole = [f"probe_{n}_count >= {images * probe.stream.beats}" for n, probe in enumerate(probes)]
+        lines.append(f"    drained = !golden || ({' && '.join(whole)});")
+        done += " && drained"
     lines += [
         f"    idle <= aresetn && !({moves}) ? idle + 1 : 0;",
         f"    if (aresetn && {done}) begin",
+        *(line for number, probe in enumerate(probes) for line in _compared(number, probe)),
         '      if (dump != 0) $display("DONE: %0d images, %0d cycles", images, cycle);',
         '      else if (errors == 0) $display("PASS: %0d images", images);',
-        '      else $display("FAIL: %0d wrong beats", errors);',
+        '      else $display("FAIL: %0d errors", errors);',
         '      if (images > 3) $display("cycles per image: %0d", (last_end - middle_end) / (images - images / 2));',
         '      $display("latency: %0d cycles", first_end);',
         "      $finish;",
@@ -97,6 +126,83 @@ def testbench_text(design: Design, title: str, images: int, patience: int) -> st
         "",
     ]
     return "\n".join(lines)
+
+
+MIX = "32'd16777619"
+
+
+def _mixed(target: str, data: str, bits: int, margin: str) -> list[str]:
+    """The checksum of vectors.py, for one word that is padded to whole 32 bits."""
+    parts = -(-bits // 32)
+    if parts == 1:
+        return [f"{margin}{target} = {target} * {MIX} + {data}[31:0];"]
+    return [
+        f"{margin}for (part = 0; part < {parts}; part = part + 1)",
+        f"{margin}  {target} = {target} * {MIX} + {data}[32*part +: 32];",
+    ]
+
+
+def _probe_wires(number: int, probe: Probe) -> list[str]:
+    bits, name = probe.stream.bits, probe.stream.name
+    spare = -bits % 32
+    data = f"{{{spare}'d0, dut.{name}_data[{bits - 1}:0]}}" if spare else f"dut.{name}_data[{bits - 1}:0]"
+    return [
+        f"  // {probe.layer}",
+        f"  integer probe_{number}_count;",
+        f"  reg [31:0] probe_{number}_sum;",
+        f"  wire [{bits + spare - 1}:0] probe_{number}_data = {data};",
+    ]
+
+
+def _probing(number: int, probe: Probe) -> list[str]:
+    name = probe.stream.name
+    return [
+        f"    if (golden && aresetn && dut.{name}_valid && dut.{name}_ready) begin",
+        f"      probe_{number}_count = probe_{number}_count + 1;",
+        *_mixed(f"probe_{number}_sum", f"probe_{number}_data", probe.stream.bits, "      "),
+        "    end",
+    ]
+
+
+def _compared(number: int, probe: Probe) -> list[str]:
+    return [
+        f"      if (golden && probe_{number}_sum !== 32'h{probe.sum:08x}) begin",
+        "        errors = errors + 1;",
+        f'        $display("FAIL in layer %0s", "{_quoted(probe.layer)}");',
+        "      end",
+    ]
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "/").replace('"', "'").replace("%", "%%")
+
+
+def _memory_wires(design: Design) -> list[str]:
+    """Room for every memory file: a damaged one is noticed even if no vector happens to show it."""
+    lines = ["  integer word, part;"]
+    for number, memory in enumerate(design.memories):
+        bits = -(-memory.width // 32) * 32
+        lines.append(f"  reg [{bits - 1}:0] memory_{number}[0:{memory.words - 1}];")
+        lines.append(f"  reg [{bits - 1}:0] memory_{number}_word;")
+    return lines
+
+
+def _checked(design: Design) -> list[str]:
+    lines = []
+    for number, memory in enumerate(design.memories):
+        lines += [
+            f'    $readmemh("mem/{memory.name}.mem", memory_{number});',
+            "    sum = 32'd0;",
+            f"    for (word = 0; word < {memory.words}; word = word + 1) begin",
+            f"      memory_{number}_word = memory_{number}[word];",
+            *_mixed("sum", f"memory_{number}_word", memory.width, "      "),
+            "    end",
+            f"    if (sum !== 32'h{checksum(memory.packed):08x}) begin",
+            "      errors = errors + 1;",
+            f'      $display("FAIL: mem/{memory.name}.mem is damaged");',
+            "    end",
+        ]
+    return lines
 
 
 _USE = (
@@ -249,4 +355,4 @@ def harness_text(design: Design, title: str) -> str:
     )
 
 
-__all__ = ["IMAGES", "clock_text", "file_of", "harness_text", "testbench_text"]
+__all__ = ["IMAGES", "Probe", "bench_text", "clock_text", "file_of", "harness_text"]

@@ -50,8 +50,8 @@ def words_from(text: str, width: int) -> np.ndarray:
     return np.frombuffer(bytes.fromhex(joined), np.uint8).reshape(len(lines), size)[:, ::-1].copy()
 
 
-def made_up(boundary: Boundary, count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """`count` samples of the entries, always the same ones, and what the reference makes of them: the cuts."""
+def made_up(boundary: Boundary, count: int) -> dict[Op, np.ndarray]:
+    """`count` samples of the entries, always the same ones, and what the reference makes of them: every op's value."""
     start = 0
     entries = []
     for op in boundary.entries:
@@ -61,8 +61,18 @@ def made_up(boundary: Boundary, count: int) -> tuple[list[np.ndarray], list[np.n
     values: dict[Op, np.ndarray] = dict(zip(boundary.entries, entries, strict=True))
     for op in boundary.ops:
         values[op] = evaluate(op, [values[x] for x in op.operands])
-    cuts = [np.broadcast_to(values[op], (count, *op.type.shape)) for op in boundary.cuts]
-    return entries, cuts
+    return values
+
+
+def checksum(words: np.ndarray) -> int:
+    """FNV-like: s becomes s * 16777619 + x (modulo 2^32) for each 32 bits x of each word [n, bytes], lowest first."""
+    size = -(-words.shape[1] // 4)
+    parts = np.zeros((len(words), 4 * size), np.uint8)
+    parts[:, : words.shape[1]] = words
+    numbers = parts.reshape(-1, 4).astype(np.uint32) @ (np.uint32(1) << np.arange(0, 32, 8, dtype=np.uint32))
+    powers = np.cumprod(np.full(len(numbers), 16777619, np.uint32), dtype=np.uint32)[::-1]
+    factors = np.append(powers[1:], np.uint32(1))  # the last number meets no factor
+    return int((numbers * factors).sum(dtype=np.uint32))
 
 
 def _words(start: int, count: int) -> np.ndarray:
@@ -91,4 +101,4 @@ def _drawn(dtype: DType, words: np.ndarray, count: int) -> np.ndarray:
     )
 
 
-__all__ = ["array_of", "made_up", "text_of", "words_from", "words_of"]
+__all__ = ["array_of", "checksum", "made_up", "text_of", "words_from", "words_of"]
