@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bnnc.backends.verilog.design import Stream
 from bnnc.backends.verilog.proof import unrolled as proof
+from bnnc.backends.verilog.proof.cells import CELLS, outputs_of
 from bnnc.backends.verilog.proof.circuit import Bit, Circuit, Misaligned, elaborated
 from bnnc.backends.verilog.proof.reader import Unreadable, read
 from bnnc.backends.verilog.proof.unrolled import Claim, Proof, Refuted, prove
@@ -18,6 +20,7 @@ from bnnc.backends.verilog.unrolled.engine import Unrolled, unrolled_engine
 from bnnc.backends.verilog.unrolled.layers import DenseLayer
 from bnnc.backends.verilog.unrolled.technology import TECHNOLOGIES
 from tests.test_verilog_unrolled import bits, expected, signs, step, values_of
+from tests.verilog import RTL, needs_iverilog, run
 
 
 def claim(engine: Unrolled, layers: list[DenseLayer]) -> Claim:
@@ -178,3 +181,39 @@ def outputs_of_a(text: str) -> dict[str, list[Bit]]:
     modules, circuit = read(text), Circuit()
     names = [name for name in modules["a"].inputs if name != "clk"]
     return elaborated(modules, "a", circuit, {n: [(2 * circuit.input(), 0)] * modules["a"].widths[n] for n in names})
+
+
+def instance_text(name: str, number: int, rng: np.random.Generator) -> str:
+    """An instance of a cell with random tables, whose inputs are the lowest bits of `row`."""
+    cell = CELLS[name]
+    values = [(parameter, width, rng.integers(0, 2, width)) for parameter, width in cell.parameters.items()]
+    parameters = ", ".join(f".{key}({width}'b{''.join(map(str, bits))})" for key, width, bits in values)
+    inputs = ", ".join(f".{port}(row[{i}])" for i, port in enumerate(cell.ports))
+    outputs = ", ".join(f".{port}(out{number}_{i})" for i, port in enumerate(cell.outputs))
+    return f"{name} #({parameters}) u{number} ({inputs}, {outputs});"
+
+
+@needs_iverilog
+def test_the_proof_s_cells_are_those_of_the_library(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    texts = [instance_text(name, number, rng) for number, name in enumerate([*CELLS] * 4)]
+    wires = [f"out{n}_{i}" for n, name in enumerate([*CELLS] * 4) for i in range(len(CELLS[name].outputs))]
+    sources = [RTL / "tech" / f"{name}.v" for name in {*CELLS, "CARRY4"}]
+    (tmp_path / "bench.v").write_text(
+        "module bench; reg [7:0] row; wire " + ", ".join(wires) + ";\n" + "\n".join(texts) + "\n"
+        "initial begin for (row = 0; row < 128; row = row + 1) begin #1 $display(\"%b\", {"
+        + ", ".join(wires) + "}); end end endmodule\n"
+    )  # fmt: skip
+    run(["iverilog", "-g2005", "-o", "bench.vvp", "bench.v", *sorted(map(str, sources))], tmp_path)
+    printed = np.array([[int(bit) for bit in line] for line in run(["vvp", "-n", "bench.vvp"], tmp_path).split()])
+    assert printed.shape == (128, len(wires))
+    found = []
+    for text in texts:
+        module = "module m (input clk, input [7:0] row, output z); assign z = 1'b0; " + text + " endmodule"
+        instance = read(module)["m"].instances[0]
+        ports = CELLS[instance.module].ports
+        for table, named in outputs_of(instance).values():
+            places = [ports.index(port) for port in named]
+            index = sum((np.arange(128) >> place & 1) << i for i, place in enumerate(places))
+            found.append([table >> int(row) & 1 for row in index])
+    assert np.array_equal(printed, np.array(found).T)
