@@ -52,8 +52,8 @@ def unit_of(machine: Machine) -> Scalar:
     return I8 if machine.word_bits == 8 else I32
 
 
-LEAST = 4
-"""Words of a window from which on this is worth it; bytes always are."""
+LEAST = 2
+"""Words of a window from which on whole sums are worth it; bits and bytes always are."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,19 @@ def _units(image: Packed, window: Window, machine: Machine) -> _Units:
     return _Units(unit, window.kernel[0] * window.kernel[1], -(-image.channels // unit.bits), slot)
 
 
-def carry_fits(image: Packed, weights: np.ndarray, window: Window, groups: int, machine: Machine) -> bool:
-    """Whether a layer can be done this way: ±1 weights on bits, a few units of them, and sums of 16 bits."""
+def carry_fits(image: Packed, weights: np.ndarray, groups: int) -> bool:
+    """Whether a layer can be done this way: ±1 weights on bits, and sums of 16 bits."""
     return (
         image.planes == (0,)
         and groups == 1
         and bool((np.abs(weights) == 1).all())
         and int(np.prod(weights.shape[1:])) < 1 << 14
-        and (unit_of(machine) == I8 or _units(image, window, machine).count >= LEAST)
     )
+
+
+def carries_pay(image: Packed, window: Window, machine: Machine, sums: bool) -> bool:
+    """Whether this is faster than counting the bits of every word, where no instruction does that."""
+    return unit_of(machine) == I8 or not sums or _units(image, window, machine).count >= LEAST
 
 
 def carry_scratch(image: Packed, window: Window, machine: Machine) -> int:
@@ -327,4 +331,4 @@ class _Differences:
         return count if of == I8 else Convert("zext", count, of)
 
 
-__all__ = ["BitSteps", "carry_conv", "carry_fits", "carry_scratch", "unit_of"]
+__all__ = ["carries_pay", "carry_conv", "carry_fits", "carry_scratch", "unit_of"]

@@ -9,7 +9,7 @@ from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, value_range
 from bnnc.loops.ir import I8, I16, I32, Function
 from bnnc.loops.kernels.byte_pixels import byte_conv, bytes_fit, bytes_scratch
-from bnnc.loops.kernels.carry_save import carry_conv, carry_fits, carry_scratch, unit_of
+from bnnc.loops.kernels.carry_save import carries_pay, carry_conv, carry_fits, carry_scratch, unit_of
 from bnnc.loops.kernels.mcu_pixels import PixelConv, pixels_fit
 from bnnc.loops.kernels.outputs import BitSteps
 from bnnc.loops.kernels.row_conv import RowConv, fits, row_conv
@@ -47,7 +47,7 @@ def fitting(
         ("rows", shared and _by_rows(network, op, x, weights, window, groups, False), machine.rows),
         ("pixels", shared and _on_pixels(network, op, x, weights, window, groups, pad_value), machine.rows),
         ("bytes", _on_bytes(network, op, x, weights, groups, pad_value), machine.word_bits == 8),
-        ("carry-save", _by_carries(network, op, x, weights, window, groups), not machine.scalar_popcount),
+        ("carry-save", _by_carries(network, op, x, weights, groups), _carries_pay(network, op, x, window)),
         (plain, True, True),
         ("lanes", True, False),
     )
@@ -206,15 +206,20 @@ def _ending(network: Network, op: Op) -> tuple[Op, Packed, Pooling | None, np.nd
     return pool, target, Pooling(down, across), pool.smallest
 
 
-def _by_carries(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int) -> bool:
+def _carries_pay(network: Network, op: Op, x: Op, window: Window) -> bool:
+    """Whether carry-save adders are faster than counting the bits of every word."""
+    image = packed(Bit(), x.type.shape, Halo(*window.pads))
+    return not network.machine.scalar_popcount and carries_pay(image, window, network.machine, op not in network.steps)
+
+
+def _by_carries(network: Network, op: Op, x: Op, weights: np.ndarray, groups: int) -> bool:
     """Whether bits can be added by carry-save adders."""
     step = network.steps.get(op)
     if not isinstance(x.type.dtype, Bit):
         return False
     if step is not None and not (isinstance(step.dtype, Bit) and step.thresholds.shape[1] == 1):
         return False
-    image = packed(Bit(), x.type.shape, Halo(*window.pads))
-    return carry_fits(image, weights, window, groups, network.machine)
+    return carry_fits(packed(Bit(), x.type.shape), weights, groups)
 
 
 def _carry_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
