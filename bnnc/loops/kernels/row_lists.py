@@ -32,7 +32,7 @@ class Line:
     """The part of an image that one list is of: `rows` rows, `row` words apart, of `pixels` pixels, `pixel` words
     apart, from whose first words on `channels` bits are looked at.
 
-    width: words of weights of each bit, which offsets in lists skip.
+    width: words of weights of each bit, which offsets in lists skip; half: zeros are listed where these are fewer.
     """
 
     rows: int
@@ -41,6 +41,7 @@ class Line:
     pixel: int
     channels: int
     width: int = 1
+    half: bool = True
 
     @property
     def words(self) -> int:
@@ -55,7 +56,7 @@ class Line:
     @property
     def room(self) -> int:
         """Elements of a list: half of the bits, and one that is written before it is known not to be needed."""
-        return self.bits // 2 + 1
+        return (self.bits // 2 if self.half else self.bits) + 1
 
     @property
     def mode(self) -> int:
@@ -77,20 +78,23 @@ def list_bits(line: Line, find: bool) -> Function:
     stored, and only those of set bits are kept.
     """
     apart = [line.width, *([line.pixel] if line.pixel > line.words else []), *([line.row] if line.rows > 1 else [])]
-    name = f"list_{line.rows}x{line.pixels}x{line.channels}_{'_'.join(str(number) for number in apart)}"
-    b = Builder(name, f"lists the set bits of {line.rows} x {line.pixels} pixels, or the zeros if they are fewer")
+    what, less = ("list", ", or the zeros if they are fewer") if line.half else ("list_ones", "")
+    name = f"{what}_{line.rows}x{line.pixels}x{line.channels}_{'_'.join(str(number) for number in apart)}"
+    b = Builder(name, f"lists the set bits of {line.rows} x {line.pixels} pixels{less}")
     x = b.parameter("x", I32, 0)
     numbers, places = b.parameter("list", I16, 0, access="both"), b.parameter("places", I16, 0, access="both")
-    total = b.variable("total", constant(0, I32))
-    run = 1 if line.pixel > line.words else line.pixels  # pixels whose words follow each other
-    with (
-        b.loop(line.rows, "row") as row,
-        b.loop(line.pixels // run, "px") as px,
-        b.loop(run * line.words, "k") as k,
-    ):
-        b.assign(total, total + popcount(load(x, row * line.row + px * line.pixel + k)))
-    mode = b.let(Select(compare("gt", total, line.bits // 2), constant(1, I32), constant(0, I32)), "mode")
-    invert = b.let(constant(0, I32) - mode, "invert")
+    mode: Expression = constant(0, I32)
+    if line.half:
+        total = b.variable("total", constant(0, I32))
+        run = 1 if line.pixel > line.words else line.pixels  # pixels whose words follow each other
+        with (
+            b.loop(line.rows, "row") as row,
+            b.loop(line.pixels // run, "px") as px,
+            b.loop(run * line.words, "k") as k,
+        ):
+            b.assign(total, total + popcount(load(x, row * line.row + px * line.pixel + k)))
+        mode = b.let(Select(compare("gt", total, line.bits // 2), constant(1, I32), constant(0, I32)), "mode")
+    invert = b.let(constant(0, I32) - mode, "invert") if line.half else constant(0, I32)
     n = b.variable("n", constant(0, I32))
     entry = b.variable("entry", constant(0, I32))
     step = 4 * line.width

@@ -16,6 +16,7 @@ CODE_NO_SUCH_CHOICE = "B0618"
 KERNELS: dict[str, str] = {
     "vectors": "rows of weights added, four words at a time",
     "rows": "rows of weights added, 32 outputs a word",
+    "row planes": "rows of weights added for every bit of small integers",
     "pixels": "sums over the channels of a pixel looked up",
     "bytes": "bytes of the user's array added",
     "carry-save": "bits added by carry-save adders, output by output",

@@ -6,13 +6,14 @@ import numpy as np
 
 from bnnc.ir import bit
 from bnnc.ir.op import Op
-from bnnc.ir.types import Bit, value_range
+from bnnc.ir.types import Bit, Code, Trit, value_range
 from bnnc.loops.ir import I8, I16, I32, Function
 from bnnc.loops.kernels.byte_pixels import byte_conv, bytes_fit, bytes_scratch
 from bnnc.loops.kernels.carry_save import carries_pay, carry_conv, carry_fits, carry_scratch, unit_of
 from bnnc.loops.kernels.mcu_pixels import PixelConv, pixels_fit
 from bnnc.loops.kernels.outputs import BitSteps
 from bnnc.loops.kernels.row_conv import RowConv, fits, row_conv
+from bnnc.loops.kernels.row_planes import PlaneConv, planes_fit
 from bnnc.loops.kernels.row_vectors import vector_conv, vector_scratch, vectors_fit
 from bnnc.loops.kernels.rows import Pooling, RowKernel
 from bnnc.loops.kernels.tiling import Window, Within
@@ -45,6 +46,7 @@ def fitting(
     kernels = (
         ("vectors", shared and machine.row_lanes > 1 and _by_rows(network, op, x, weights, window, groups, True), True),
         ("rows", shared and _by_rows(network, op, x, weights, window, groups, False), machine.rows),
+        ("row planes", shared and _by_planes(network, op, x, weights, window, groups), machine.rows),
         ("pixels", shared and _on_pixels(network, op, x, weights, window, groups, pad_value), machine.rows),
         ("bytes", _on_bytes(network, op, x, weights, groups, pad_value), machine.word_bits == 8),
         ("carry-save", _by_carries(network, op, x, weights, groups), _carries_pay(network, op, x, window)),
@@ -73,6 +75,8 @@ def lower(
             _whole_layer(network, op, x, weights, window, groups, pad_value, vectors=False)
         case "rows":
             _row_layer(network, op, x, weights, window, pad_value)
+        case "row planes":
+            _plane_layer(network, op, x, weights, window, pad_value)
         case "pixels":
             _pixel_layer(network, op, x, weights, window)
         case "bytes":
@@ -123,6 +127,37 @@ def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Win
         _outside(image), network.machine, op.loc, pooling=pooling, smallest=smallest,
     ).kernel()  # fmt: skip
     _by_stages(network, kernel, place, window, target, result, pooling)
+
+
+def _by_planes(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int) -> bool:
+    """Whether rows of weights can be added for each bit of small integers."""
+    step, few = network.steps.get(op), Bit | Trit | Code
+    if step is None or not isinstance(step.dtype, few) or not isinstance(x.type.dtype, few):
+        return False
+    if len(weights) < LEAST_OUTPUTS:
+        return False
+    image = packed(x.type.dtype, x.type.shape, Halo(*window.pads))
+    return planes_fit(image, weights, window, groups, step.thresholds.shape[1])
+
+
+def _plane_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
+    step = network.steps[op]
+    layout = packed(step.dtype, step.type.shape, network.halo(step))
+    place = network.reaching(x, Halo(*window.pads))
+    image = place.layout
+    assert isinstance(image, Packed)
+    halo = image.halo
+    meaning = None if halo.empty or (image.planes == (0,) and halo.value == 0) else halo.value
+    layer = PlaneConv(
+        network.layer_name(op, window), image, weights, window, layout, step.thresholds, step.values, pad_value,
+        meaning, network.machine, op.loc,
+    )  # fmt: skip
+    lengths = ((I16, layer.lists_length), (I32, layer.planes_length))
+    scratch = tuple(
+        Place(Elements(length, 1, 1, element), Storage(f"{layer.name}_scratch_{number}", length * element.bytes))
+        for number, (element, length) in enumerate(lengths)
+    )
+    network.places[step] = network.emit(layer.function(), (place,), layout, step, scratch=scratch)
 
 
 def _on_pixels(
