@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bnnc.backends.verilog.backend import Backend, VerilogOptions, layer_weights, packaged
 from bnnc.backends.verilog.design import Stream
 from bnnc.backends.verilog.proof import unrolled as proof
 from bnnc.backends.verilog.proof.cells import CELLS, outputs_of
 from bnnc.backends.verilog.proof.circuit import Bit, Circuit, Misaligned, elaborated
+from bnnc.backends.verilog.proof.memories import Different, compare, weights_of
 from bnnc.backends.verilog.proof.reader import Unreadable, read
 from bnnc.backends.verilog.proof.unrolled import Claim, Proof, Refuted, prove
 from bnnc.backends.verilog.unrolled.engine import Unrolled, unrolled_engine
 from bnnc.backends.verilog.unrolled.layers import DenseLayer
 from bnnc.backends.verilog.unrolled.technology import TECHNOLOGIES
-from tests.test_verilog_unrolled import bits, expected, signs, step, values_of
+from bnnc.ir.module import Module
+from tests.test_verilog_unrolled import bits, chain, expected, pictures, signs, step, values_of
 from tests.verilog import RTL, needs_iverilog, run
 
 
@@ -121,7 +126,7 @@ def test_a_changed_gate_wire_or_register_is_refuted(technology: str, sizes: tupl
         raw = rng.integers(0, 2, (4000, sizes[0]))
     values = (expected(layers, values_of(source, raw)) - result.offset) // result.multiplier
     wanted = (values[:, :, None] >> np.arange(result.width) & 1).reshape(len(raw), -1)
-    assert (results(dict(engine.files), source, raw) == wanted).all()
+    assert np.array_equal(results(dict(engine.files), source, raw), wanted)  # type: ignore[arg-type]
     refuted = 0
     for files in mutations(engine, rng, count):
         try:
@@ -214,6 +219,43 @@ def test_the_proof_s_cells_are_those_of_the_library(tmp_path: Path) -> None:
         ports = CELLS[instance.module].ports
         for table, named in outputs_of(instance).values():
             places = [ports.index(port) for port in named]
-            index = sum((np.arange(128) >> place & 1) << i for i, place in enumerate(places))
-            found.append([table >> int(row) & 1 for row in index])
+            indices = [sum((row >> place & 1) << i for i, place in enumerate(places)) for row in range(128)]
+            found.append([table >> index & 1 for index in indices])
     assert np.array_equal(printed, np.array(found).T)
+
+
+@pytest.mark.parametrize("unroll", ["all", "2", ""])
+@pytest.mark.parametrize("make", [chain, pictures])
+def test_the_certificate_of_a_circuit_covers_its_layers(
+    make: Callable[[np.random.Generator], Module], unroll: str
+) -> None:
+    module = make(np.random.default_rng(5))
+    backend = Backend()
+    options = VerilogOptions(unroll=unroll, technology="ecp5", levels=2)
+    artifact = backend.prove(module, options)
+    document = json.loads(artifact.files["proof.json"])
+    assert document == artifact.facts["proof"]
+    covered = [layer["name"] for engine in document["proven"] for layer in engine["layers"]]
+    assert len(covered) + len(document["read_back"]) == 3
+    assert len(covered) == {"all": 3, "2": 1, "": 0}[unroll]
+    for entry in [*document["proven"], *document["read_back"]]:
+        for name, digest in entry["sha256"].items():
+            path = name if name in artifact.files else f"rtl/{name}"
+            assert hashlib.sha256(artifact.files[path]).hexdigest() == digest
+
+
+@pytest.mark.parametrize("make", [chain, pictures])
+def test_a_flipped_weight_in_a_memory_is_found(make: Callable[[np.random.Generator], Module]) -> None:
+    module = make(np.random.default_rng(6))
+    package = packaged(module, VerilogOptions())
+    weights = layer_weights(package.boundary)
+    for engine in package.design.engines:
+        if engine.layer:
+            memory = engine.memories[0]
+            words = memory.text().split()
+            compare(weights_of(engine, memory.text()), weights[engine.layer])
+            words[0] = f"{int(words[0], 16) ^ 1:0{len(words[0])}x}"
+            with pytest.raises(Different):
+                compare(weights_of(engine, "\n".join(words)), weights[engine.layer])
+            with pytest.raises(Different):
+                weights_of(engine, "\n".join(words[1:]))
