@@ -143,7 +143,8 @@ def rows(data_dir: str | None = None) -> Iterator[tuple[str, Callable[[], Row]]]
         yield f"SmallCifar {what}", lambda what=what, a=at_least, b=aim: _size(what, a, b)  # type: ignore[misc]
     for hidden, least, best in ((8, 4.0, 3.0), (16, 7.5, 6.0)):
         yield f"training hidden {hidden}", lambda h=hidden, a=least, b=best: _training(h, a, b)  # type: ignore[misc]
-    yield "MNIST cortex-m0", lambda: _accuracy("cortex-m0", "microbit", EXAMPLE, data_dir)
+    yield "MNIST cortex-m0", lambda: accuracy("cortex-m0", "microbit", EXAMPLE, data_dir)
+    yield "MNIST avr", lambda: accuracy("avr", "atmega328p", EXAMPLE, data_dir)
 
 
 def _size(what: str, at_least: float, aim: float) -> Row:
@@ -167,7 +168,7 @@ def _training(hidden: int, at_least: float, aim: float) -> Row:
     return Row(workload, machine, what, round(found.per_weight, 2), at_least, aim, found.right)
 
 
-def _accuracy(machine: str, board: str, model: Path, data_dir: str | None) -> Row:
+def accuracy(machine: str, board: str, model: Path, data_dir: str | None, count: int = IMAGES) -> Row:
     """The share of the first test images of MNIST whose class a network finds, on a board with its real memory."""
     from bnnc.checking import classes
     from bnnc.data.feed import from_images
@@ -178,7 +179,7 @@ def _accuracy(machine: str, board: str, model: Path, data_dir: str | None) -> Ro
     if install := boards.lacking(machine):
         return Row(workload, machine, "accuracy", None, 0.97, 0.97, True, "; ".join(install))
     try:
-        images, labels = next(find("mnist", "test", data_dir).batches(IMAGES))
+        images, labels = next(find("mnist", "test", data_dir).batches(count))
     except BnncError as reason:
         return Row(workload, machine, "accuracy", None, 0.97, 0.97, True, str(reason))
     module = api.load(model, pixels={"": (1 / 255, (0.0,), (1.0,))})

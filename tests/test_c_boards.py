@@ -11,7 +11,7 @@ import pytest
 from benchmarks import boards, microcontrollers
 from bnnc.backends.c import Backend
 from bnnc.backends.c.boards import find
-from tests.shared import ROOT
+from tests.shared import ROOT, SHARED, needs_shared
 from tests.test_boards import needs_board
 
 GOLDEN = ROOT / "tests" / "golden" / "instructions.json"
@@ -79,3 +79,25 @@ def test_what_arm_processors_load_together_compiles_at_any_level(cpu: str, tmp_p
         command = f"arm-none-eabi-gcc -mcpu={cpu} -mthumb {STRICT} {level} -c net.c -o net.o"
         done = subprocess.run(command.split(), cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{level}: {done.stderr}"
+
+
+@pytest.mark.parametrize(("machine", "board", "count"), [("cortex-m0", "microbit", 1000), ("avr", "atmega328p", 60)])
+@needs_shared
+def test_the_shipped_network_reads_digits_in_real_memory(machine: str, board: str, count: int) -> None:
+    """At least 97 % of the first test images of MNIST, with 16 KB of RAM, and with 2 KB of RAM and 32 KB of flash."""
+    check_accuracy(machine, board, count)
+
+
+@pytest.mark.slow
+@needs_shared
+def test_the_shipped_network_reads_a_thousand_digits_on_an_avr() -> None:
+    check_accuracy("avr", "atmega328p", 1000)
+
+
+def check_accuracy(machine: str, board: str, count: int) -> None:
+    if find(machine, board).installs:
+        pytest.skip(f"needs an emulated board: {'; '.join(find(machine, board).installs)}")
+    row = microcontrollers.accuracy(machine, board, microcontrollers.EXAMPLE, str(SHARED / "data" / "mnist"), count)
+    assert row.right
+    assert row.value is not None
+    assert row.value >= 0.97

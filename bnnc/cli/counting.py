@@ -33,11 +33,11 @@ def count(
         console.note(f"{versus} runs on no emulated board")
     counts = compiled.count(inputs)
     bits = api.optimise(found.module)
-    macs_of = _macs(bits)
+    work_of = _Work(bits)
     rows: list[dict[str, Any]] = []
     for layer in counts.layers:
         each = layer.count / counts.samples
-        macs = macs_of.pop((layer.layer, layer.op), 0)  # of several functions of one op, the first does its work
+        macs = work_of.take(layer.layer, layer.op)
         rows.append(
             {
                 "name": layer.layer or layer.function,
@@ -78,17 +78,20 @@ def count(
     console.finish(model=found.title, target=chosen.target, batch=batch, bench=document, layers=rows, **place)
 
 
-def _macs(bits: Module) -> dict[tuple[str, str], int]:
-    """Multiply-accumulates by the name and the opcode of the op that a layer ends in: steps are part of the layer."""
-    from bnnc.passes.report import layers
-    from bnnc.report import facts
+class _Work:
+    """The multiply-accumulates of layers, handed out to the functions that do them: each to the first that could."""
 
-    own = {(fact.name, fact.op): fact.bit_macs for fact in facts.layers(layers(bits))}
-    found = dict(own)
-    for op in bits.ops():
-        if op.opcode.endswith(".step") and op.operands:
-            layer = op.operands[0]
-            key = (layer.loc.name, layer.opcode)
-            if key in own and found.pop(key, 0):
-                found[op.loc.name, op.opcode] = own[key]
-    return found
+    def __init__(self, bits: Module) -> None:
+        from bnnc.passes.report import layers
+        from bnnc.report import facts
+
+        self._macs = {(fact.name, fact.op): fact.bit_macs for fact in facts.layers(layers(bits))}
+        self._ops = {(op.loc.name, op.opcode): op for op in bits.ops()}
+
+    def take(self, name: str, opcode: str) -> int:
+        """Those of the function that makes this op: steps and pools behind a layer may be part of it."""
+        key = name, opcode
+        while key not in self._macs and key[1].endswith((".step", ".pool")) and key in self._ops:
+            before = self._ops[key].operands[0]
+            key = before.loc.name, before.opcode
+        return self._macs.pop(key, 0)

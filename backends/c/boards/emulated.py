@@ -6,11 +6,12 @@ import itertools
 import struct
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bnnc.backends.c.boards.build import NoRoom, build
+from bnnc.backends.c.boards.build import build
 from bnnc.backends.c.boards.choice import AUTO, find, needed
 from bnnc.backends.c.boards.elf import Elf
 from bnnc.backends.c.boards.emulators import INPUTS, OUTPUTS, REPORT, emulate
@@ -18,6 +19,16 @@ from bnnc.backends.c.boards.firmware import Firmware, firmware_of
 from bnnc.backends.c.boards.table import Board, Toolchain
 from bnnc.diagnostics import Exit, error
 from bnnc.protocols import Counts, LayerCount
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A program, and where it runs; `rows`: its input comes row by row."""
+
+    board: Board
+    toolchain: Toolchain
+    rows: bool
+    path: Path
 
 
 class Emulated:
@@ -31,22 +42,29 @@ class Emulated:
     def __init__(self, files: Mapping[str, bytes], machine: str, board: str = AUTO, rows: bool | None = None) -> None:
         self._firmware: Firmware = firmware_of(files)
         self._folder = tempfile.TemporaryDirectory(prefix="bnnc-board-")
-        self._programs: dict[bool, Path] = {}
-        self.rows = False
         kinds = [False, True] if self._firmware.takes_rows else [False]
         self._kinds = kinds if rows is None else [kind for kind in kinds if kind == rows]
         if not self._kinds:
             raise error("B0613", f"`{self._firmware.prefix}` takes no rows: it has several inputs")
-        self.board, self.toolchain = self._fitting(needed(machine, board).ways)
+        self._ways = needed(machine, board).ways
+        self._programs: dict[bool, _Program] = {}
+        plain = self._program(counted=False)
+        self.board, self.toolchain, self.rows = plain.board, plain.toolchain, plain.rows
 
-    def _fitting(self, ways: Sequence[tuple[Board, Toolchain]]) -> tuple[Board, Toolchain]:
+    def _program(self, *, counted: bool) -> _Program:
+        """The program on the first board with room for it; counting takes a little more, so another one perhaps."""
+        if counted not in self._programs:
+            self._programs[counted] = self._fitting(counted)
+        return self._programs[counted]
+
+    def _fitting(self, counted: bool) -> _Program:
         full: list[str] = []
-        for (board, toolchain), rows in itertools.product(ways, self._kinds):
-            self.rows = rows
-            built = self._built(board, toolchain, counted=False)
+        for number, ((board, toolchain), rows) in enumerate(itertools.product(self._ways, self._kinds)):
+            folder = Path(self._folder.name) / f"{'counted' if counted else 'plain'}{number}"
+            folder.mkdir()
+            built = build(self._firmware, board, toolchain, folder, counted=counted, rows=rows)
             if isinstance(built, Path):
-                self._programs[False] = built
-                return board, toolchain
+                return _Program(board, toolchain, rows, built)
             full.append(f"{board.name}: {built.where}")
         raise error(
             "B0614",
@@ -55,11 +73,6 @@ class Emulated:
             helps=("-X board=host runs the same code on this computer",),
             exit_code=Exit.ENVIRONMENT,
         )
-
-    def _built(self, board: Board, toolchain: Toolchain, *, counted: bool) -> Path | NoRoom:
-        folder = Path(self._folder.name) / ("counted" if counted else "plain")
-        folder.mkdir(exist_ok=True)
-        return build(self._firmware, board, toolchain, folder, counted=counted, rows=self.rows)
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs [batch, length], for inputs [batch, …] in the order of the C function."""
@@ -70,54 +83,60 @@ class Emulated:
         if not self.board.counts:
             raise error("B0614", f"nothing counts what {self.board.name} executes", helps=("-X board=auto",))
         outputs, report = self._run(inputs, counted=True)
+        board = self._program(counted=True).board
         functions = self._firmware.functions
-        wide = "Q" if self.board.counts == "instructions" else "I"
-        order = ">" if self.board.big_endian else "<"
+        wide = "Q" if board.counts == "instructions" else "I"
+        order = ">" if board.big_endian else "<"
         layout = f"{order}I{len(functions) + 1}{wide}{len(functions) + 1}I"
         stack, *numbers = struct.unpack(layout, report)
         ticks, calls = numbers[: len(functions) + 1], numbers[len(functions) + 1 :]
         empty = ticks[-1] / max(1, calls[-1])
-        scale = self.board.tick / self.board.each
+        scale = board.tick / board.each
         layers = [
             LayerCount(symbol, layer, op, called, max(0, round((spent - empty * called) * scale)))
             for (symbol, layer, op), spent, called in zip(functions, ticks, calls, strict=False)
             if called
         ]
-        flash, ram = Elf(self._programs[False].read_bytes()).sizes()
+        flash, ram = Elf(self._program(counted=False).path.read_bytes()).sizes()
         samples = max((len(array) for array in inputs), default=1)
-        return Counts(self.board.name, self.board.counts, samples, tuple(layers), flash, ram, stack), outputs
-
-    def _program(self, counted: bool) -> Path:
-        if counted not in self._programs:
-            built = self._built(self.board, self.toolchain, counted=counted)
-            if isinstance(built, NoRoom):
-                raise error("B0614", f"there is no room on {self.board.name} to count: {built.where}")
-            self._programs[counted] = built
-        return self._programs[counted]
+        return Counts(board.name, board.counts, samples, tuple(layers), flash, ram, stack), outputs
 
     def _run(self, inputs: Sequence[np.ndarray], *, counted: bool) -> tuple[list[np.ndarray], bytes]:
-        program = self._program(counted)
-        big = self.board.big_endian
+        program = self._program(counted=counted)
+        board, folder = program.board, program.path.parent
+        big = board.big_endian
         samples = max((len(array) for array in inputs), default=1)
         columns = [
-            np.ascontiguousarray(self._firmware.ordered(n, array, self.rows).reshape(samples, -1).astype(a.dtype(big)))
+            np.ascontiguousarray(
+                self._firmware.ordered(n, array, program.rows).reshape(samples, -1).astype(a.dtype(big))
+            )
             for n, (array, a) in enumerate(zip(inputs, self._firmware.inputs, strict=True))
         ]
         if columns:
-            (program.parent / INPUTS).write_bytes(
+            (folder / INPUTS).write_bytes(
                 np.concatenate([column.view(np.uint8) for column in columns], axis=1).tobytes()
             )
-        emulate(self.board, program, self._firmware.input_bytes, counted=counted)
-        data = np.frombuffer((program.parent / OUTPUTS).read_bytes(), np.uint8)
+        emulate(board, program.path, self._firmware.input_bytes, counted=counted)
+        data = np.frombuffer((folder / OUTPUTS).read_bytes(), np.uint8)
         if data.size != samples * self._firmware.output_bytes:
-            raise error("B0613", f"the emulated board {self.board.name} gave {data.size} bytes of outputs, not all")
+            raise error("B0613", f"the emulated board {board.name} gave {data.size} bytes of outputs, not all")
         rows = data.reshape(samples, -1)
         outputs, start = [], 0
         for a in self._firmware.outputs:
             part = np.ascontiguousarray(rows[:, start : start + a.bytes]).view(a.dtype(big))
             outputs.append(part.astype(part.dtype.newbyteorder("=")))
             start += a.bytes
-        return outputs, (program.parent / REPORT).read_bytes()
+        report = (folder / REPORT).read_bytes()
+        _check_stack(program, report)
+        return outputs, report
+
+
+def _check_stack(program: _Program, report: bytes) -> None:
+    """Raises BnncError B0613 where the stack has grown down to the data."""
+    (stack,) = struct.unpack_from(">I" if program.board.big_endian else "<I", report)
+    ram, whole = Elf(program.path.read_bytes()).sizes()[1], program.board.ram[1]
+    if ram + stack >= whole:
+        raise error("B0613", f"the stack met the data on {program.board.name}: {ram} bytes of data, {whole} of RAM")
 
 
 def instructions(
