@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from bnnc.ir import bit, move
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.types import Bit, Trit
 from tests.circuits import agrees
-from tests.verilog import RTL, needs_iverilog, pack, simulate, unpack
+from tests.verilog import RTL, needs_iverilog, pack, simulate, tool, unpack
+from tests.verilog import run as run_tool
 
 
 def bits(lanes: int) -> Stream:
@@ -133,3 +135,18 @@ def test_equal_networks_give_equal_files_and_an_unknown_layer_is_an_error() -> N
     with pytest.raises(BnncError) as caught:
         api.emit(module, "verilog", unroll="9")
     assert caught.value.diagnostics[0].code == "B0621"
+
+
+@pytest.mark.parametrize("technology", TECHNOLOGIES)
+def test_unrolled_circuits_are_accepted_without_a_warning(technology: str, tmp_path: Path) -> None:
+    linters = [["verilator", "--lint-only", "-Wall", "--top-module", "chain"]]
+    linters += [[str(tool("verible-verilog-lint")), "--rules_config", str(RTL / ".rules.verible_lint")]]
+    linters = [command for command in linters if tool(command[0])]
+    if not linters:
+        pytest.skip("needs verilator or verible-verilog-lint")
+    artifact = api.emit(chain(np.random.default_rng(7)), "verilog", unroll="all", technology=technology)
+    for path, content in artifact.files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    for command in linters:
+        assert not run_tool([*command, *sorted(map(str, tmp_path.glob("rtl/*.v")))], tmp_path)

@@ -51,14 +51,29 @@ def group_module(part: Part, technology: str) -> str:
         f"    output [{len(results) - 1}:0] y",
         ");",
     ]
-    if pipeline.cells:
-        text.append(f"  wire {wrapped([f'n{cell.output}' for cell in pipeline.cells], '      ')};")
+    read = {net for cell in pipeline.cells for net in cell.inputs} | {literal >> 1 for literal in chosen}
+    used = [f"n{cell.output}" for cell in pipeline.cells if cell.output in read]
+    unused = [f"n{cell.output}" for cell in pipeline.cells if cell.output not in read]
+    if used:
+        text.append(f"  wire {wrapped(used, '      ')};")
+    if unused:
+        text.append(f"  // verilator lint_off UNUSEDSIGNAL\n  wire {wrapped(unused, '      ')};")
+        text.append("  // verilator lint_on UNUSEDSIGNAL")
     text += [f"  reg [{len(nets) - 1}:0] s{stage + 1};" for stage, nets in enumerate(pipeline.registers)]
-    text += ["  " + line for line in instances(pipeline.cells, technology, lambda net, cell: at(net, stages[cell]))]
+    text += [_broken(line) for line in instances(pipeline.cells, technology, lambda net, cell: at(net, stages[cell]))]
     for stage, nets in enumerate(pipeline.registers):
         text.append(f"  always @(posedge clk) s{stage + 1} <= {_joined([at(net, stage) for net in nets])};")
     text.append(f"  assign y = {_joined(results)};")
     return "\n".join([*text, "endmodule"]) + "\n"
+
+
+def _broken(instance: str) -> str:
+    """An instance on one line, or on several where it is long."""
+    if len(instance) <= WIDTH:
+        return "  " + instance
+    cell, rest = instance.split(") u", 1)
+    name, ports = rest.removesuffix(");").split(" (", 1)
+    return f"  {cell})\n      u{name} (\n      {wrapped(ports.split(', '), '      ')}\n  );"
 
 
 def core_module(net: Network) -> str:
