@@ -25,49 +25,74 @@ module bnnc_add #(
     input                            b_valid,
     output                           b_ready,
     output reg [LANES*OUT_WIDTH-1:0] out_data,
-    output reg                       out_valid,
+    output                           out_valid,
     input                            out_ready
 );
-  wire signed [31:0] a_factor = A_FACTOR;
-  // verilator lint_off UNUSED
-  wire [OUT_WIDTH+31:0] a_factor_wide = {{OUT_WIDTH{a_factor[31]}}, a_factor};
-  // verilator lint_on UNUSED
-  wire signed [31:0] b_factor = B_FACTOR;
-  // verilator lint_off UNUSED
-  wire [OUT_WIDTH+31:0] b_factor_wide = {{OUT_WIDTH{b_factor[31]}}, b_factor};
-  // verilator lint_on UNUSED
-  wire signed [31:0] constant = CONSTANT;
-  // verilator lint_off UNUSED
-  wire [OUT_WIDTH+31:0] constant_wide = {{OUT_WIDTH{constant[31]}}, constant};
-  // verilator lint_on UNUSED
+  wire [31:0] a_number = A_FACTOR;
+  wire [31:0] b_number = B_FACTOR;
+  wire [31:0] c_number = CONSTANT;
+  wire [OUT_WIDTH-1:0] a_factor, b_factor, constant;
+  bnnc_extend #(
+      .IN_WIDTH (32),
+      .OUT_WIDTH(OUT_WIDTH)
+  ) extend_a_number (
+      .in (a_number),
+      .out(a_factor)
+  );
+  bnnc_extend #(
+      .IN_WIDTH (32),
+      .OUT_WIDTH(OUT_WIDTH)
+  ) extend_b_number (
+      .in (b_number),
+      .out(b_factor)
+  );
+  bnnc_extend #(
+      .IN_WIDTH (32),
+      .OUT_WIDTH(OUT_WIDTH)
+  ) extend_c_number (
+      .in (c_number),
+      .out(constant)
+  );
 
-  reg  valid;
-  wire advance = !out_valid || out_ready;
+  wire advance;
   assign a_ready = advance && b_valid;
   assign b_ready = advance && a_valid;
-  always @(posedge clk)
-    if (rst) begin
-      valid <= 1'b0;
-      out_valid <= 1'b0;
-    end else if (advance) begin
-      valid <= a_valid && b_valid;
-      out_valid <= valid;
-    end
+  bnnc_valid #(
+      .STAGES(2)
+  ) valid (
+      .clk(clk),
+      .rst(rst),
+      .in_valid(a_valid && b_valid),
+      .advance(advance),
+      .out_valid(out_valid),
+      .out_ready(out_ready)
+  );
 
   genvar lane;
   generate
     for (lane = 0; lane < LANES; lane = lane + 1) begin : g_lane
-      wire [A_WIDTH-1:0] a = a_data[lane*A_WIDTH+:A_WIDTH];
-      wire [B_WIDTH-1:0] b = b_data[lane*B_WIDTH+:B_WIDTH];
-      // verilator lint_off UNUSED
-      wire [OUT_WIDTH+A_WIDTH-1:0] a_wide = {{OUT_WIDTH{A_SIGNED != 0 && a[A_WIDTH-1]}}, a};
-      wire [OUT_WIDTH+B_WIDTH-1:0] b_wide = {{OUT_WIDTH{B_SIGNED != 0 && b[B_WIDTH-1]}}, b};
-      // verilator lint_on UNUSED
+      wire [OUT_WIDTH-1:0] a, b;
+      bnnc_extend #(
+          .IN_WIDTH (A_WIDTH),
+          .IN_SIGNED(A_SIGNED),
+          .OUT_WIDTH(OUT_WIDTH)
+      ) extend_a (
+          .in (a_data[lane*A_WIDTH+:A_WIDTH]),
+          .out(a)
+      );
+      bnnc_extend #(
+          .IN_WIDTH (B_WIDTH),
+          .IN_SIGNED(B_SIGNED),
+          .OUT_WIDTH(OUT_WIDTH)
+      ) extend_b (
+          .in (b_data[lane*B_WIDTH+:B_WIDTH]),
+          .out(b)
+      );
       reg [OUT_WIDTH-1:0] a_part, b_part;
       always @(posedge clk)
         if (advance) begin
-          a_part <= a_wide[OUT_WIDTH-1:0] * a_factor_wide[OUT_WIDTH-1:0] + constant_wide[OUT_WIDTH-1:0];
-          b_part <= b_wide[OUT_WIDTH-1:0] * b_factor_wide[OUT_WIDTH-1:0];
+          a_part <= a * a_factor + constant;
+          b_part <= b * b_factor;
           out_data[lane*OUT_WIDTH+:OUT_WIDTH] <= a_part + b_part;
         end
     end

@@ -13,7 +13,7 @@
 //                        group*OUTPUTS + nf*PE + p is at (p*SIMD + l) * WEIGHT_WIDTH.
 //   ROM_STYLE            0: the tools choose; 1: LUTs; 2: block RAM
 //
-// Throughput: SF*NF cycles a vector. Latency: 5 + ceil(log2(SIMD)) cycles behind a pass (and 1 or 3 for multipliers), 1
+// Throughput: SF*NF cycles a vector. Latency: 4 + ceil(log2(SIMD)) cycles behind a pass (and 1 or 3 for multipliers), 1
 // more where 3 results or more can be under way. Nothing stalls inside, see bnnc_mvu_bits.
 module bnnc_mvu_integers #(
     parameter integer INPUTS = 16,

@@ -3,7 +3,7 @@
 //   WIDTH    bits of an element
 //   IN, OUT  lanes of a beat on either side; one divides the other (chain two modules where it does not)
 //
-// Throughput: one beat a cycle on the wide side's slow partner, that is max(IN, OUT)/min(IN, OUT) cycles a wide beat.
+// Throughput: a beat a cycle on the side of fewer lanes. in_ready depends on out_ready.
 // Latency: 1 cycle behind the beat that completes a word (0 for IN = OUT: wires).
 module bnnc_width #(
     parameter integer WIDTH = 8,

@@ -9,7 +9,7 @@
 //   OUT_HEIGHT, OUT_COLUMNS  of the output; what lies below and to the right of the input is padding too
 //   PAD_VALUE                the (raw) element of the lanes where `pad` is set
 //
-// Throughput: a beat out a cycle, and a beat in a cycle while there is room. Latency: 4 cycles behind the last tap.
+// Throughput: a beat out a cycle, and a beat in a cycle while there is room. Latency: 3 cycles behind the last tap.
 // The memory is a ring for the rows of one window and one stride of rows below it, its size rounded up to a power of two:
 // places are sums modulo that power, and the next sample comes in behind this one without a gap.
 module bnnc_window #(
