@@ -49,8 +49,9 @@ def passes(module: Module, folder: Path, **options: Any) -> None:
     """The golden vectors pass at full speed and with pauses on all sides."""
     write(module, folder, **options)
     built(folder)
-    for plusargs in ((), ("+stall=6",), ("+stall=12",)):
+    for plusargs in (("+stall=9",), ()):
         printed = bench(folder, *plusargs)
+        (folder / "sim.log").write_text(printed)
         assert printed.startswith("PASS"), (plusargs, printed)
 
 
