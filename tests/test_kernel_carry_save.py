@@ -49,7 +49,7 @@ def counted(lowered: Lowered) -> bool:
     return any("carries saved" in function.comment for function in lowered.program.functions)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     channels=st.sampled_from([(1, 9), (5, 33), (32, 32), (40, 64), (70, 8), (9, 1), (33, 40), (100, 7)]),
     size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
