@@ -44,8 +44,8 @@ def test_a_board_gives_the_bits_of_the_reference(board: Board) -> None:
     module, inputs = small(), images(3)
     emulated = Emulated(emitted(module, board.machine), board.machine, board.name)
     expected = run(module, {"image": inputs})["scores"].reshape(3, -1)
-    assert np.array_equal(emulated([inputs])[0], expected)
     if not board.counts:
+        assert np.array_equal(emulated([inputs])[0], expected)
         with pytest.raises(BnncError):
             emulated.count([inputs])
         return
@@ -69,7 +69,7 @@ def test_a_count_is_the_same_each_time(name: str) -> None:
         assert abs(first.count - second.count) <= 1
 
 
-@pytest.mark.parametrize("machine", ["cortex-m0", "cortex-m33"])
+@pytest.mark.parametrize("machine", ["cortex-m0"])
 def test_two_emulators_count_the_same(machine: str) -> None:
     """QEMU counts by a timer of the board, unicorn by the lengths of blocks: they differ by roundings of the timer."""
     boards = [board for board in BOARDS if board.machine == machine]
@@ -81,6 +81,27 @@ def test_two_emulators_count_the_same(machine: str) -> None:
     totals = [counts.total for counts in found]
     assert max(totals) - min(totals) <= 4 * sum(layer.calls for layer in found[0].layers)
     assert totals[0] > 10_000
+
+
+@pytest.mark.parametrize("layout", ["chw", "hwc"])
+@pytest.mark.parametrize("machine", ["cortex-m0"])
+def test_images_come_row_by_row(machine: str, layout: str) -> None:
+    """Colour images that are not square, their rows asked for one by one: the same bits, in less memory."""
+    for board in BOARDS:
+        if board.machine == machine:
+            needs(board)
+    files = dict(Backend().emit(small(), Backend.Options(machine=machine, input_layout=layout, name="net")).files)
+    inputs = images(3)
+    expected = run(small(), {"image": inputs})["scores"].reshape(3, -1)
+    given = np.moveaxis(inputs, 1, -1) if layout == "hwc" else inputs
+    by_rows, whole = (Emulated(files, machine, rows=rows) for rows in (True, False))
+    (counts, found), (other, same) = by_rows.count([given]), whole.count([given])
+    assert np.array_equal(found[0], expected)
+    assert np.array_equal(same[0], expected)
+    assert by_rows.rows
+    assert not whole.rows
+    assert counts.total > 0
+    assert counts.ram < other.ram + 3 * 5 * 7
 
 
 def test_files_that_are_no_network_are_refused() -> None:
