@@ -14,6 +14,7 @@ from bnnc.backends.c.arrange import single_header, split
 from bnnc.backends.c.boards import AUTO, HOST, Emulated, find
 from bnnc.backends.c.boards.choice import needed
 from bnnc.backends.c.files import Net, checksum, header_text, source_text
+from bnnc.backends.c.footprint import Footprint, footprint
 from bnnc.backends.c.interface import interface_of, signature_of
 from bnnc.backends.c.names import comment_text, prefix_of
 from bnnc.backends.c.onboard import OnBoard
@@ -79,7 +80,7 @@ class Backend:
         """NAME.h, NAME.c, NAME_selftest.c and NAME.json, or the files of a package."""
         net, lowered = _made(module, options)
         files = {**_files(net, lowered), f"{net.prefix}_selftest.c": selftest_text(net).encode()}
-        facts = _facts(net)
+        facts = _facts(net, lowered)
         if options.train:
             hwc = options.input_layout == "hwc"
             anew = options.begin == "seed"
@@ -223,7 +224,9 @@ def _made(module: Module, options: COptions, kernels: Mapping[str, str] | None =
     bits = 16 if machine.index_bits == 16 else 32
     printed = print_program(program, prefix, bits, machine.rom, origin, casts, by_rows)
     words = max(1, -(-program.arena_bytes // 4)) if rows is None else rows.arena_words_run
-    return Net(prefix, machine, interface, signature, printed, words, lowered.weight_bytes, rows), lowered
+    return Net(
+        prefix, machine, interface, signature, printed, words, lowered.weight_bytes, rows, lowered.additions
+    ), lowered
 
 
 def _layer(op: Op) -> str:
@@ -274,12 +277,23 @@ def _refuse_large(lowered: Lowered, machine: Machine) -> None:
             )
 
 
-def _facts(net: Net) -> dict[str, Any]:
+def _footprint(net: Net, lowered: Lowered) -> Footprint:
+    signature = net.signature
+    return footprint(
+        lowered, net.machine, signature.inputs, signature.outputs, net.arena_words, net.rows, net.printed.stack_bytes
+    )
+
+
+def _facts(net: Net, lowered: Lowered) -> dict[str, Any]:
+    found = _footprint(net, lowered)
     return {
         "machine": net.machine.name,
         "arena_bytes": net.arena_words * 4,
         "weight_bytes": net.rom_bytes,
         "stack_bytes": net.printed.stack_bytes,
+        "ram_bytes": found.least_ram,
+        "flash_bytes": found.tables + found.code,
+        "ram_notes": found.notes,
     }
 
 
@@ -290,17 +304,24 @@ def _json(net: Net, lowered: Lowered) -> str:
             "layer": call.loc.name,
             "op": call.op.opcode,
             "output": str(call.op.type),
+            "calls": call.times,
         }
         for call in lowered.calls
     ]
+    found = _footprint(net, lowered)
     document = {
         "schema": "bnnc.c/1",
         "name": net.prefix,
         "machine": net.machine.name,
         "model_hash": f"{checksum(net.printed.table_names):08x}",
         "arena_words": net.arena_words,
+        "rows_arena_words": net.rows.arena_words if net.rows else None,
         "stack_bytes": net.printed.stack_bytes,
         "rom_bytes": net.rom_bytes,
+        "code_bytes_estimate": found.code,
+        "ram_bytes": found.ram,
+        "ram_bytes_by_rows": found.ram_by_rows,
+        "row_additions_at_most": lowered.additions,
         "inputs": [{"name": p.label, "type": p.kind, "shape": list(p.shape)} for p in net.signature.inputs],
         "outputs": [
             {

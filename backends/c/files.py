@@ -31,6 +31,7 @@ class Net:
     arena_words: int
     rom_bytes: int
     rows: RowInput | None
+    additions: int = 0
 
     @property
     def upper(self) -> str:
@@ -117,6 +118,14 @@ def header_text(net: Net) -> str:
         f"#define {upper}_ARENA_WORDS {net.arena_words}u",
         "/* At most so much stack, with any compiler that keeps each local once. */",
         f"#define {upper}_STACK_BYTES {net.printed.stack_bytes}u",
+        *(
+            [
+                "/* At most so many rows of 32 weights are added, whatever the input: what the time depends on. */",
+                f"#define {upper}_WCET_ROWS UINT32_C({net.additions})",
+            ]
+            if net.additions
+            else []
+        ),
         "/* Constant tables: weights, thresholds. */",
         f"#define {upper}_ROM_BYTES {net.rom_bytes}u",
         "",

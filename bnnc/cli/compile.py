@@ -12,6 +12,8 @@ from bnnc.cli.console import Console
 from bnnc.cli.exits import command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bnnc.cli.work import Model
     from bnnc.config import Config
     from bnnc.ir.module import Module
@@ -99,7 +101,7 @@ def _compile(found: Model, chosen: Config, console: Console, started: float, *, 
         f"{size(facts.memory['arena_bytes'])} of memory",
         f"{size(facts.memory['weight_bytes'])} of weights",
     )
-    check_budgets(facts.memory, chosen)
+    check_budgets(facts.memory, chosen, facts.more.get("ram_notes", ()))
     if artifact.facts.get("note"):
         console.note(str(artifact.facts["note"]))
     checked = _check(found, bits, chosen, console)
@@ -156,27 +158,38 @@ def described(found: Model, bits: Module, chosen: Config, artifact: Artifact) ->
         memory={
             "arena_bytes": int(artifact.facts.get("arena_bytes", 0)),
             "weight_bytes": int(artifact.facts.get("weight_bytes", weights)),
+            **{key: int(artifact.facts[key]) for key in ("ram_bytes", "flash_bytes") if key in artifact.facts},
         },
         layers=rows,
         more={**artifact.facts, **({"streams": streams} if streams else {})},
     )
 
 
-def check_budgets(memory: dict[str, int] | Any, chosen: Config) -> None:
-    """Raises BnncError B0701, exit code 3, when the plan is over `--max-ram` or `--max-flash`."""
+def check_budgets(memory: dict[str, int] | Any, chosen: Config, why: Sequence[str] = ()) -> None:
+    """Raises BnncError B0701, exit code 3, when the plan is over `--max-ram` or `--max-flash`.
+
+    Targets that count all memory, and not just the plan's and the weights', say so in `ram_bytes` and `flash_bytes`;
+    `why` is what they say of the peak.
+    """
     from bnnc.diagnostics import BnncError, Diagnostic, Exit
     from bnnc.report.facts import size
 
     over = []
-    for need, what, limit, flag in (
-        (memory["arena_bytes"], "of memory", chosen.max_ram, "--max-ram"),
-        (memory["weight_bytes"], "for the weights", chosen.max_flash, "--max-flash"),
+    for need, what, limit, flag, notes in (
+        (memory.get("ram_bytes", memory["arena_bytes"]), "of memory", chosen.max_ram, "--max-ram", why),
+        (
+            memory.get("flash_bytes", memory["weight_bytes"]),
+            "for code and tables" if "flash_bytes" in memory else "for the weights",
+            chosen.max_flash,
+            "--max-flash",
+            (),
+        ),
     ):
         if limit is not None and need > limit:
             text = f"the plan needs {size(need)} {what}, over {flag} {size(limit)}"
             note = f"that is {need - limit} bytes too many"
             help = "a narrower network, or one with smaller images, needs less"
-            over.append(Diagnostic("B0701", text, "error", (), (note,), (help,)))
+            over.append(Diagnostic("B0701", text, "error", (), (note, *notes), (help,)))
     if over:
         raise BnncError(*over, exit_code=Exit.CHECK_FAILED)
 

@@ -56,7 +56,8 @@ def emit(
             bits = api.optimise(found.module)
             work.show_notes(bits, console, frozenset(note.text for note in found.module.notes))
             artifact = backend.emit(bits, selected)
-            check_budgets(described(found, bits, chosen, artifact).memory, chosen)
+            facts = described(found, bits, chosen, artifact)
+            check_budgets(facts.memory, chosen, facts.more.get("ram_notes", ()))
             if dry_run:
                 paths = [folder / name for name in artifact.files]
             else:

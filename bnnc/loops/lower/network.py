@@ -74,6 +74,8 @@ class Network:
     def __init__(self, module: Module, machine: Machine, kernels: Mapping[str, str]) -> None:
         self.module, self.machine = module, machine
         self.choices = Choices(kernels)
+        self.additions = 0  # of rows of weights, at most; known where `bounded`
+        self.bounded = True
         self.users = module.users()
         self.steps = fused_steps(module)
         self.inside = inlined(module, self.steps)
@@ -121,7 +123,7 @@ class Network:
         touch_all(self.calls)
         name = identifier(self.module.name)
         return Assembly(name, self.calls, self._inputs, self._outputs, self._sources, self.machine).lowered(
-            tuple(self.choices.made)
+            tuple(self.choices.made), self.additions if self.bounded else 0
         )
 
     def _drop_unread(self) -> None:

@@ -49,7 +49,8 @@ class Lowered:
     """A program and what is known of it.
 
     `streamed`: the bytes of the arena up to which `run` needs it, where the rows of the input come in a buffer of the
-    arena one by one; None where the input is read as a whole.
+    arena one by one; None where the input is read as a whole. `additions`: so many rows of weights are added at most,
+    whatever the input.
     """
 
     program: Program
@@ -57,6 +58,7 @@ class Lowered:
     alive: tuple[Alive, ...] = ()
     streamed: int | None = None
     kernels: tuple[LayerKernels, ...] = ()
+    additions: int = 0
 
     @property
     def weight_bytes(self) -> int:
@@ -92,7 +94,7 @@ class Assembly:
         self.sections = sections_of(steps, machine.streams)
         self.writers = {s.first: SectionWriter(s.schedule) for s in self.sections if s.schedule is not None}
 
-    def lowered(self, kernels: tuple[LayerKernels, ...]) -> Lowered:
+    def lowered(self, kernels: tuple[LayerKernels, ...], additions: int = 0) -> Lowered:
         """The program, and what is known of it."""
         self._plan()
         functions, facts = self._functions()
@@ -119,7 +121,7 @@ class Assembly:
         made = tuple(with_callees(dict.fromkeys(self.same.values())))
         program = Program(self.name, made, entry, inputs, outputs, self.plan.bytes)
         named = tuple(CallFact(self.same[f].name, op, op.loc, times) for f, op, times in facts)
-        return Lowered(program, named, self._alive(), self._streamed(), kernels)
+        return Lowered(program, named, self._alive(), self._streamed(), kernels, additions)
 
     # ------------------------------------------------------------------------------------------------------- memory
     def _plan(self) -> None:

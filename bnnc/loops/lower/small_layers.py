@@ -12,12 +12,13 @@ from bnnc.loops.kernels.byte_pixels import byte_conv, bytes_fit, bytes_scratch
 from bnnc.loops.kernels.carry_save import carries_pay, carry_conv, carry_fits, carry_scratch, unit_of
 from bnnc.loops.kernels.mcu_pixels import PixelConv, pixels_fit
 from bnnc.loops.kernels.outputs import BitSteps
-from bnnc.loops.kernels.row_conv import RowConv, fits, row_conv
+from bnnc.loops.kernels.row_conv import RowConv, fits
+from bnnc.loops.kernels.row_groups import row_conv
 from bnnc.loops.kernels.row_planes import PlaneConv, planes_fit
 from bnnc.loops.kernels.row_vectors import vector_conv, vector_scratch, vectors_fit
 from bnnc.loops.kernels.rows import Pooling, RowKernel
 from bnnc.loops.kernels.tiling import Window, Within
-from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_shape, packed
+from bnnc.loops.layout import WORD, Elements, Halo, Layout, Packed, elements, image_shape, packed
 from bnnc.loops.lower import banded
 from bnnc.loops.lower.network import Network
 from bnnc.loops.lower.places import Place, Storage
@@ -113,6 +114,19 @@ def knows_outside(network: Network, op: Op, window: Window, weights: np.ndarray)
     )
 
 
+def most_additions(channels: int, outputs: int, window: Window, height: int, width: int) -> int:
+    """How many rows of weights a layer adds at most. A row of the image lists at most half of its bits, of which each
+    is in as many windows as a kernel row has taps; and no window has more bits than there are."""
+    rows, columns = window.output(height, width)
+    words = -(-outputs // WORD)
+    if (rows, columns) == (1, 1):
+        return words * (window.kernel[0] * window.kernel[1] * channels // 2)
+    reached = (columns - 1) * window.strides[1] + window.kernel[1]
+    taps = -(-window.kernel[1] // window.strides[1])  # windows that one pixel is in
+    line = min(reached * channels // 2 * taps, columns * window.kernel[1] * channels)
+    return rows * window.kernel[0] * line * words
+
+
 def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
     top, left, bottom, right = window.pads
     _, height, width = image_shape(x.type.shape)
@@ -126,6 +140,7 @@ def _row_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Win
         network.layer_name(op, window), image, weights, window, target, step.thresholds, step.values, pad_value,
         _outside(image), network.machine, op.loc, pooling=pooling, smallest=smallest,
     ).kernel()  # fmt: skip
+    network.additions += most_additions(image.channels, len(weights), window, height, width)
     _by_stages(network, kernel, place, window, target, result, pooling)
 
 
@@ -142,6 +157,7 @@ def _by_planes(network: Network, op: Op, x: Op, weights: np.ndarray, window: Win
 
 def _plane_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
     step = network.steps[op]
+    network.bounded = False  # nobody has counted these
     layout = packed(step.dtype, step.type.shape, network.halo(step))
     place = network.reaching(x, Halo(*window.pads))
     image = place.layout
@@ -300,6 +316,8 @@ def _whole_layer(
     image = place.layout
     assert isinstance(image, Packed)
     name, outside = network.layer_name(op, window), _outside(image)
+    each = most_additions(weights.shape[1], len(weights) // groups, window, image.height, image.width)
+    network.additions += groups * each
     arguments = (name, image, weights, window, layout, step.thresholds, step.values)
     if vectors:
         function = vector_conv(*arguments, pad_value=pad_value, halo_value=outside, loc=op.loc)
