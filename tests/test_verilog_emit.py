@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,7 +176,8 @@ def test_floats_inside_are_refused_with_the_ways_out() -> None:
 
 
 def test_folds_that_do_not_divide_say_what_does() -> None:
-    for options in ({"pe": "3"}, {"simd": "2,3"}, {"pe": "x"}, {"pe": "0"}, {"pe": "1,1,1"}):
+    rows: list[dict[str, Any]] = [{"pe": "3"}, {"simd": "2,3"}, {"pe": "x"}, {"pe": "0"}, {"pe": "1,1,1"}]
+    for options in rows:
         with pytest.raises(BnncError) as caught:
             api.emit(small(), "verilog", **options)
         assert caught.value.diagnostics[0].code == "B0621"

@@ -13,9 +13,8 @@ from bnnc.backends.verilog.design import Block, Folding, Memory, Pace, Stream, m
 from bnnc.backends.verilog.plan_joins import aligned
 from bnnc.backends.verilog.plan_layers import channel_major, sums
 from bnnc.backends.verilog.plan_moves import broadcast
-from bnnc.backends.verilog.plan_numbers import as_numbers, channel_rows
+from bnnc.backends.verilog.plan_numbers import affine, as_numbers, channel_rows
 from bnnc.backends.verilog.plan_pools import pooled
-from bnnc.diagnostics import error
 from bnnc.ir import fixed
 from bnnc.ir.fixed import fraction
 from bnnc.ir.op import Op
@@ -171,8 +170,12 @@ def add(circuit: Circuit, op: fixed.Add, values: Sequence[Value]) -> Value:
             ]
         parameters.append(("SHIFT", end))
         return _joined(circuit, op, "bnnc_fix_add", values, parameters, 3)
-    if max(shifts) > 30:
-        raise error("B0622", "`fix.add` shifts one of several operands by more than 30 bits", places=(op.loc,))
+    for at, shift in enumerate(shifts):
+        if shift > 30:  # no factor of bnnc_add is that large
+            lo, hi = sorted(end << shift for end in values[at].stream.raw_range)
+            line = np.array([1 << shift]), np.array([0])
+            values[at] = affine(circuit, values[at], op, *line, _range_width(lo, hi), True)
+            shifts[at] = 0
     total = values[0].stream
     factor = op.signs[0] << shifts[0]
     lo, hi = sorted(factor * e for e in total.raw_range)

@@ -1,0 +1,92 @@
+"""`bnnc run --on verilog` and `bnnc check --target verilog`: batches of any length, simulators that are missing."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnnc import api
+from bnnc.diagnostics import BnncError, Exit
+from bnnc.ir import bit, nn, store
+from bnnc.ir.module import Input, Module, Output
+from bnnc.ir.types import F32, Bit
+from bnnc.reference.run import run
+from tests.cli import bnnc
+from tests.verilog import needs_iverilog, needs_verilator
+
+
+def network() -> Module:
+    """A float input that is compared with 0.25, a dense layer, scores that are scaled: both ends are the host's."""
+    rng = np.random.default_rng(0)
+    x = Input("x", F32(), (9,))
+    bits = bit.Step(x, np.array([[0.25]], np.float32), np.array([[-1, 1]], np.int32), Bit())
+    dense = bit.Dense(bits, rng.choice(np.array([-1, 1], np.int8), (4, 9)))
+    scaled = nn.Map("mul", (bit.Decode(dense), nn.Constant(values=np.asarray(0.3, np.float32))))
+    return Module("ends", (x,), (Output("y", scaled), Output("whole", dense, "int32", 1)))
+
+
+@needs_iverilog
+@pytest.mark.parametrize("batch", [0, 1, 3, 1000])
+def test_batches_of_any_length(batch: int) -> None:
+    module = network()
+    x = np.random.default_rng(batch).standard_normal((batch, 9)).astype(np.float32)
+    found = api.network(module, "verilog", {"simulator": "iverilog"}, bits=module).run({"x": x})
+    for name, expected in run(module, {"x": x}).items():
+        assert (found[name].dtype, found[name].shape) == (expected.dtype, expected.shape)
+        assert np.array_equal(found[name], expected)
+
+
+@needs_verilator
+@pytest.mark.slow
+def test_verilator_gives_the_same_bits() -> None:
+    verdict = api.check(network(), "verilog", count=200, simulator="verilator")
+    assert verdict.agreement.equal == 200
+
+
+@needs_iverilog
+def test_temporary_files_go_with_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    module = network()
+    compiled = api.network(module, "verilog", {"simulator": "iverilog"}, bits=module)
+    compiled.run({"x": np.zeros((2, 9), np.float32)})
+    assert list(tmp_path.iterdir())
+    del compiled
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_simulator_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BnncError) as caught:
+        api.compile(network(), "verilog")
+    assert caught.value.exit_code == Exit.ENVIRONMENT
+    (found,) = caught.value.diagnostics
+    assert found.code == "B0602"
+    assert "apt install iverilog" in found.helps
+    assert any("emit" in note for note in found.notes)
+    assert api.emit(network(), "verilog").files
+
+
+@needs_iverilog
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.bnnm").write_bytes(store.dumps(network()))
+    done = bnnc("check", "net.bnnm", "--target", "verilog", "--check", "20", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["check"]["equal"] == 20
+    np.savez("in.npz", x=np.linspace(-1, 1, 18, dtype=np.float32).reshape(2, 9))
+    done = bnnc("run", "net.bnnm", "--on", "verilog", "--input", "in.npz", "-o", "out.npz")
+    assert done.code == 0, done.err
+    expected = run(network(), {"x": np.load("in.npz")["x"]})
+    found = np.load("out.npz")
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    done = bnnc("emit", "net.bnnm", "--target", "verilog", "-o", "rtl")
+    assert done.code == 0, done.err
+    assert Path("rtl/Makefile").is_file()
