@@ -36,7 +36,7 @@ class Growing:
         self.rng = np.random.default_rng(seed)
         flat = self.rng.random() < 0.2
         channels = int(self.rng.choice([1, 2, 3, 3]))
-        sizes = (int(self.rng.integers(4, 20)),) if flat else tuple(int(n) for n in self.rng.integers(3, 12, 2))
+        sizes = (int(self.rng.integers(6, 20)),) if flat else tuple(int(n) for n in self.rng.integers(5, 12, 2))
         pixels = self.rng.random() < 0.6
         self.input = Input("image", Int(0, 255) if pixels else Bit(), (channels, *sizes))
         self.axes = len(sizes)

@@ -57,13 +57,19 @@ def test_the_commands_run_and_say_what_the_page_says(number: int, tmp_path: Path
 
 @needs_gcc
 def test_the_firmware_of_the_page_compiles(tmp_path: Path) -> None:
-    (firmware,) = re.findall(r"^```c\n(.*?)^```", PAGE, re.S | re.M)
+    firmware = re.findall(r"^```c\n(.*?)^```", PAGE, re.S | re.M)
+    assert len(firmware) == 2  # with the whole image, and row by row
     model = ROOT / "examples" / "mnist" / "model.onnx"
     module = pipelines.optimise(api.load(model, pixels={"": (1 / 255, (0.0,), (1.0,))}))
     for name, content in Backend().emit(module, Backend.Options(name="mnist")).files.items():
         (tmp_path / name).write_bytes(content)
-    (tmp_path / "firmware.c").write_text(firmware + "\nint main(void) { return 0; }\n")
-    command = ["gcc", "-std=c99", "-Wall", "-Werror", "-o", "firmware", "firmware.c", "mnist.c"]
+    camera = "#include <stdint.h>\nint read_line(void *camera, uint32_t row, uint8_t target[]);\n"
+    for number, text in enumerate(firmware):
+        (tmp_path / f"firmware{number}.c").write_text(camera + text)
+    main = "#include <stdint.h>\nint read_line(void *camera, uint32_t row, uint8_t target[]) { return 1; }\n"
+    (tmp_path / "main.c").write_text(main + "int main(void) { return 0; }\n")
+    sources = ["main.c", "firmware0.c", "firmware1.c", "mnist.c"]
+    command = ["gcc", "-std=c99", "-Wall", "-Werror", "-o", "firmware", *sources]
     assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
 
 
