@@ -16,7 +16,7 @@ def test_a_plug_in_is_listed_and_its_options_are(tmp_path: Path, monkeypatch: py
     toy.install(tmp_path, monkeypatch)
     rows = {row["name"]: row for row in bnnc("targets", "--json").json["targets"]}
     assert rows["toy"]["makes"] == "a listing of the layers (bnnc-toy 0.1)"
-    assert list(rows) == ["llvm", "c", "toy"]
+    assert list(rows) == ["llvm", "c", "verilog", "toy"]
     options = {row["name"]: row for row in bnnc("targets", "toy", "--json").json["options"]}
     assert options["title"] == {"name": "title", "default": "layers", "help": "first line of the listing"}
     assert "first line of the listing" in bnnc("targets", "toy").out
