@@ -23,7 +23,9 @@ from bnnc.backends.verilog.proof.unrolled import Claim, Proof, Refuted, prove
 from bnnc.backends.verilog.unrolled.engine import Unrolled, unrolled_engine
 from bnnc.backends.verilog.unrolled.layers import DenseLayer
 from bnnc.backends.verilog.unrolled.technology import TECHNOLOGIES
+from bnnc.ir import store
 from bnnc.ir.module import Module
+from tests.cli import bnnc
 from tests.test_verilog_unrolled import bits, chain, expected, pictures, signs, step, values_of
 from tests.verilog import RTL, needs_iverilog, run
 
@@ -259,3 +261,26 @@ def test_a_flipped_weight_in_a_memory_is_found(make: Callable[[np.random.Generat
                 compare(weights_of(engine, "\n".join(words)), weights[engine.layer])
             with pytest.raises(Different):
                 weights_of(engine, "\n".join(words[1:]))
+
+
+@needs_iverilog
+def test_check_proves_and_writes_the_certificate_beside_the_verilog(tmp_path: Path) -> None:
+    model = tmp_path / "chain.bnnm"
+    model.write_bytes(store.dumps(chain(np.random.default_rng(8))))
+    folder = tmp_path / "proof"
+    options = ["--target", "verilog", "-X", "unroll=all", "-X", "simulator=iverilog", "--check", "3"]
+    done = bnnc("check", model, *options, "--prove", "-o", folder, "--json")
+    assert done.code == 0
+    found = done.json["proof"]
+    assert found["neurons"] == 24
+    written = json.loads((folder / "proof.json").read_text())
+    assert {key: found[key] for key in written} == written
+    assert all((folder / "rtl" / name).is_file() for name in written["proven"][0]["sha256"])
+
+
+def test_a_target_that_proves_nothing_says_so(tmp_path: Path) -> None:
+    model = tmp_path / "chain.bnnm"
+    model.write_bytes(store.dumps(chain(np.random.default_rng(9))))
+    done = bnnc("check", model, "--target", "llvm", "--prove")
+    assert done.code == 2
+    assert "proves nothing" in done.err

@@ -167,7 +167,8 @@ def _proof(found: Model, chosen: Config, bits: Module, console: Console) -> dict
     write_folder(folder, artifact.files, False)
     document = artifact.facts["proof"]
     rest = document["not_proven"]["engines"]
-    console.put(f"proven for all inputs: {document['neurons']} neurons; {folder / 'proof.json'}")
+    if not console.json:
+        console.put(f"proven for all inputs: {document['neurons']} neurons; {folder / 'proof.json'}")
     if rest:
         console.note(f"{len(rest)} engines are not part of the proof: {document['not_proven']['why']}")
     return {"proof": {"file": str(folder / "proof.json"), **document}}
