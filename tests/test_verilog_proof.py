@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -284,3 +286,56 @@ def test_a_target_that_proves_nothing_says_so(tmp_path: Path) -> None:
     done = bnnc("check", model, "--target", "llvm", "--prove")
     assert done.code == 2
     assert "proves nothing" in done.err
+
+
+# Registers become wires: that samples do not mix is another part of the proof.
+WIRES = """module \\$dff (CLK, D, Q);
+parameter WIDTH = 1; parameter CLK_POLARITY = 1; input CLK; input [WIDTH-1:0] D; output [WIDTH-1:0] Q; assign Q = D;
+endmodule
+"""
+
+
+def behaviour(layer: DenseLayer) -> str:
+    """A layer of signs with one threshold a neuron, as anyone would write it: sums of products of -1 and +1."""
+    assert layer.thresholds is not None
+    assert layer.values is not None
+    lines = []
+    for n, row in enumerate(layer.weights):
+        terms = " + ".join(f"(in[{i}] ? {int(w)} : {-int(w)})" for i, w in enumerate(row)).replace("-1", "-32'sd1")
+        high, low = (int(value > 0) for value in (layer.values[n][1], layer.values[n][0]))
+        lines.append(f"  wire signed [31:0] s{n} = {terms};")
+        lines.append(f"  assign out[{n}] = s{n} >= $signed({int(layer.thresholds[n][0])}) ? 1'b{high} : 1'b{low};")
+    top = len(layer.weights) - 1
+    ports = f"(input clk, input [{layer.weights.shape[1] - 1}:0] in, output [{top}:0] out)"
+    return (
+        f"module spec {ports};\n"
+        + "\n".join(lines).replace("? 1 :", "? 32'sd1 :").replace(": 1)", ": 32'sd1)")
+        + "\nendmodule\n"
+    )
+
+
+@pytest.mark.skipif(shutil.which("yosys") is None, reason="needs yosys")
+@pytest.mark.parametrize(("seed", "wrong"), [(1, False), (2, False), (3, True)])
+def test_yosys_sat_agrees_with_the_proof_on_a_small_layer(seed: int, wrong: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    layer = step(rng, signs(rng, 4, 9))
+    result = Stream("y", 1, 4, 4, 1, multiplier=2, offset=-1)
+    engine = unrolled_engine("net", [layer], bits(9), result, "generic", 2)
+    prove(claim(engine, [layer]), engine.files)
+    if wrong:
+        weights = layer.weights.copy()
+        weights[2, 3] *= -1
+        layer = DenseLayer("step", weights, np.full((4, 1), 1), layer.values)
+    (tmp_path / "spec.v").write_text(behaviour(layer))
+    (tmp_path / "wires.v").write_text(WIRES)
+    for name, text in engine.files.items():
+        if name != "net.v":
+            (tmp_path / name).write_text(text)
+    cells = " ".join(str(RTL / "tech" / f"{name}.v") for name in ("bnnc_adder", "bnnc_lut4"))
+    script = (
+        f"read_verilog net_*.v spec.v {cells}; hierarchy -check; proc; setattr -mod -unset keep_hierarchy *; "
+        "techmap -map wires.v; flatten; opt_clean; "
+        "miter -equiv -flatten -make_outputs spec net_core miter; sat -verify -prove trigger 0 miter"
+    )
+    done = subprocess.run(["yosys", "-q", "-p", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == wrong, done.stdout + done.stderr
