@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -257,12 +257,14 @@ class _FunctionPrinter(ExpressionPrinter):
                 self._printed.elements.add(parameter.element)
                 constant = "const " if parameter.access == "read" else ""
                 parameters.append(f"{constant}{ELEMENTS[parameter.element]} *restrict {name}")
-        read = set(buffers_of(function)) | _variables_read(function)
+        body = _pruned(function.body)
+        printed = replace(function, body=body)
+        read = set(buffers_of(printed)) | _variables_read(printed)
         unread = [p for p in function.parameters if p not in read]
         for parameter in unread:
             own = self.names[parameter] if isinstance(parameter, Variable) else self._buffers[parameter]
             self._line(f"(void){own};")
-        self._statements(_pruned(function.body))
+        self._statements(body)
         self._finish()
         about = "; ".join(t for t in (origin, comment_text(function.comment)) if t)
         head = f"static BNNC_ALONE void {self._symbols[function]}({', '.join(parameters) or 'void'}) {{"
@@ -443,7 +445,9 @@ class _FunctionPrinter(ExpressionPrinter):
         below = self.ranges.of(index)[0] < 0 and buffer.space != "arena"
         if not parameter.length and parameter.element == I32 and below:
             return self._call("bnnc_place", self._name_of(buffer), self.value(index))[0]
-        offset = "" if self.ranges.of(index) == (0, 0) else f" + {self.atom(index, 4)}"
+        # A variable that can only be 0 is named all the same: compilers warn of those that nothing reads.
+        named = any(isinstance(node, Variable) and self.names.get(node) != "0" for node in nodes_of(index))
+        offset = f" + {self.atom(index, 4)}" if named or self.ranges.of(index) != (0, 0) else ""
         if buffer in self._aliases:
             return f"{self._aliases[buffer]}{offset}"
         if buffer.space == "arena":

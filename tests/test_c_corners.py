@@ -1,0 +1,30 @@
+"""Networks as nobody would design them, but as training and conversion leave them: their C is as good as any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnnc.backends.c import Backend
+from bnnc.ir import bit
+from bnnc.ir.module import Input, Module, Output
+from bnnc.ir.types import Bit
+from tests.c_code import SANITIZERS, build, needs_gcc, run
+
+
+def passes(module: Module, machine: str, folder: Path, **options: object) -> None:
+    """The self-test compiles without a warning, and passes under the sanitizers."""
+    files = Backend().emit(module, Backend.Options(machine=machine, name="net", **options)).files
+    code, said = run(build(files, folder, "-O1", *SANITIZERS, "-Wno-sign-conversion"))
+    assert code == 0, said
+
+
+@needs_gcc
+@pytest.mark.parametrize("machine", ["generic-c", "cortex-m55"])
+def test_a_layer_of_which_every_neuron_is_constant(machine: str, tmp_path: Path) -> None:
+    x = Input("x", Bit(), (40,))
+    dense = bit.Dense(x, np.ones((3, 40), np.int8))
+    step = bit.Step(dense, np.full((1, 1), -60, np.int32), np.array([[-1, -1]], np.int32), Bit())
+    passes(Module("net", (x,), (Output("y", step, "int32"),)), machine, tmp_path)
