@@ -26,7 +26,15 @@ def bench_text(design: Design, title: str, images: int, patience: int, probes: S
     """tb/NAME_tb.v: a clocked module. `patience`: cycles without any beat after which it gives up. `probes`: in the
     order of the data."""
     inputs, outputs = axes_in(design), axes_out(design)
-    lines = [title, *_USE, "`default_nettype none", f"module {design.name}_tb (", "    input wire clk", ");"]
+    lines = [
+        title,
+        *_USE,
+        "// verilator lint_off BLKSEQ",
+        "`default_nettype none",
+        f"module {design.name}_tb (",
+        "    input wire clk",
+        ");",
+    ]
     lines += [
         "  reg [8*256-1:0] name;",
         "  integer images, stall, dump, errors, cycle, idle;",
