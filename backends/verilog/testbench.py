@@ -216,8 +216,8 @@ def _checked(design: Design) -> list[str]:
 _USE = (
     "//",
     "// Plusargs: +stall=N  pauses in N of 16 cycles, at every input and output (0: none)",
-    "//           +images=N +input=FILE (+input_1=FILE …) +expected=FILE: other data than tb/*.mem",
-    "//           +dump +output=FILE (+output_1=FILE …): write what comes out and compare nothing",
+    "//           +images=N +input=FILE (+input_1=FILE ...) +expected=FILE: other data than tb/*.mem",
+    "//           +dump +output=FILE (+output_1=FILE ...): write what comes out and compare nothing",
 )
 
 
