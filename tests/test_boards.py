@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 
 from benchmarks.microcontrollers import dense
+from bnnc import api
 from bnnc.backends.c import Backend
-from bnnc.backends.c.boards import Emulated, find, instructions
+from bnnc.backends.c.boards import Emulated, choice, find, instructions
 from bnnc.backends.c.boards.table import BOARDS, Board
+from bnnc.backends.c.onboard import OnBoard
+from bnnc.data.seeded import seeded
 from bnnc.diagnostics import BnncError
 from bnnc.ir.module import Module
+from bnnc.passes import pipelines
 from bnnc.reference.run import run
+from tests.shared import ROOT
 from tests.test_c_artifact import small
 
 MACHINES = sorted({board.machine for board in BOARDS})
@@ -102,6 +107,24 @@ def test_images_come_row_by_row(machine: str, layout: str) -> None:
     assert not whole.rows
     assert counts.total > 0
     assert counts.ram < other.ram + 3 * 5 * 7
+
+
+@pytest.mark.parametrize(("machine", "name"), [("cortex-m4", "unicorn-m4"), ("generic-c", "powerpc")])
+def test_float_layers_with_the_compiler_that_pip_brings(
+    machine: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """zig has no C library for these boards: floats are the FPU's instructions, or functions that bnnc brings along."""
+    (board,) = [board for board in BOARDS if board.name == name]
+    needs(board)
+    monkeypatch.setattr(choice, "has", lambda toolchain: not toolchain.program)
+    module = pipelines.optimise(api.load(ROOT / "examples" / "language" / "islands.bnn"), require_binary=False)
+    inputs = seeded(module, 2, 0)
+    network = Backend().load(module, Backend.Options(machine=machine, board=name))
+    assert isinstance(network, OnBoard)
+    assert "zig cc" in network.place.text
+    found = network(inputs)
+    for output, array in run(module, inputs).items():
+        assert np.array_equal(found[output], array, equal_nan=True)
 
 
 def test_files_that_are_no_network_are_refused() -> None:

@@ -86,8 +86,9 @@ def _support(folder: Path) -> None:
 
 def _command(board: Board, toolchain: Toolchain, folder: Path, sources: list[str], defines: list[str]) -> list[str]:
     common = ["-std=c99", "-O2", "-I", ".", *defines]
-    bare = ["-idirafter", "include", "-nostdlib", "memory.c"]
-    zig = [sys.executable, "-m", "ziglang", "cc", "-target", board.target, "-fno-sanitize=undefined", "-ffreestanding"]
+    bare = ["-idirafter", "include", "-nostdlib", "memory.c", "floats.c"]
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", board.target, "-ffreestanding"]
+    zig += ["-fno-sanitize=undefined", "-fno-math-errno"]
     if board.source == "linux.c":
         return [*zig, "-fno-pic", *common, *sources, *bare, "-Wl,-e,board_reset"]
     common += ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"]

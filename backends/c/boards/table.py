@@ -78,6 +78,8 @@ CORES = {
 }
 
 _HARD = ("-mfloat-abi=hard",)
+# What zig calls an FPU: by the name of the processor alone it takes none.
+_ZIG_FPU = {"-mfpu=fpv4-sp-d16": "+vfp4d16sp", "-mfpu=fpv5-sp-d16": "+fp_armv8d16sp", "-mfpu=auto": "+fp_armv8d16"}
 _SOFT_EABI, _HARD_EABI = "thumb-freestanding-eabi", "thumb-freestanding-eabihf"
 _CMSDK = ("-DBOARD_CLOCK_CMSDK=UINT32_C(0x40000000)",)
 
@@ -92,7 +94,7 @@ def _arm(name: str, machine: str, core: str, *more: str, **fields: object) -> Bo
         "flags": (f"-mcpu={core}", "-mthumb", *more),
         "board": name,
         "target": _HARD_EABI if hard else _SOFT_EABI,
-        "zig_cpu": core.replace("-", "_"),
+        "zig_cpu": core.replace("-", "_") + next((_ZIG_FPU[flag] for flag in more if flag in _ZIG_FPU), ""),
         "defines": _CMSDK,
         "tick": 40.0,
         "each": float(1 << SHIFT),
@@ -176,6 +178,7 @@ BOARDS: tuple[Board, ...] = (
         "cortex-m55",
         "cortex-m55",
         *_HARD,
+        "-mfpu=auto",
         flash=(0, 512 << 10),
         ram=(0x2000_0000, 512 << 10),
         defines=("-DBOARD_CLOCK_SSE",),
