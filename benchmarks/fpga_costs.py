@@ -21,6 +21,8 @@ from bnnc.backends.verilog.design import Design, Engine, Memory
 from bnnc.backends.verilog.folding import for_cycles, paces
 from bnnc.backends.verilog.synthesis import TECHNOLOGIES, synthesise
 
+LARGEST = 1024
+"""Products a cycle: larger engines take minutes to synthesise, and cost what smaller ones say."""
 RTL = Path(__file__).parents[1] / "backends" / "verilog" / "rtl"
 COSTS = RTL.parent / "costs.json"
 
@@ -95,6 +97,9 @@ def collect(data: Path, technologies: list[str], models: list[str]) -> None:
         for design in circuits(model):
             for engine in design.engines:
                 for technology in technologies:
+                    numbers = shape_of(engine)["parameters"]
+                    if engine.unrolled or numbers.get("PE", 1) * numbers.get("SIMD", 1) > LARGEST:
+                        continue
                     key = json.dumps([technology, shape_of(engine)], sort_keys=True)
                     if key in known:
                         continue

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from bnnc.backends.verilog.cycles import Timing, slowest, timing
 from bnnc.backends.verilog.design import Block, Design, Engine, Pace, Port
 
-WAITING = ("bnnc_window", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_mvu_serial", "bnnc_pool", "bnnc_reorder")
+WAITING = ("bnnc_window", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_pool", "bnnc_reorder")
 SMALL = 2
 """Beats that engines hold anyway."""
 MARGIN = 0.02
