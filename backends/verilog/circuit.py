@@ -203,7 +203,7 @@ class Circuit:
         ]
         shape = result.stream
         out = dataclasses.replace(stream, name=name, pixels=shape.pixels, channels=shape.channels)
-        pace = Pace((Block(stream.beats, len(index)),), latency=2, ahead=(stream.beats,))
+        pace = Pace((Block(stream.beats, len(index)),), latency=5, ahead=(stream.beats,))
         self.add(name, "bnnc_reorder", op, parameters, [("in", stream)], [out], pace)
         return dataclasses.replace(result, stream=out)
 

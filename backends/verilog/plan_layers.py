@@ -139,7 +139,7 @@ def windowed(circuit: Circuit, value: Value, window: Window, op: Op, groups: int
     ahead = rows * window.columns * stream.chunks
     value = dataclasses.replace(value, stream=stream)
     return circuit.through(
-        op, "window", "bnnc_window", parameters, value, out, Pace((needs,), latency=2, ahead=(ahead,))
+        op, "window", "bnnc_window", parameters, value, out, Pace((needs,), latency=3, ahead=(ahead,))
     )
 
 
@@ -272,9 +272,17 @@ def _engine(
         ]
     pixels = layer.vectors // layer.groups
     out = Stream(name, pixels, layer.outputs * layer.groups, fold.pe, width, signed, multiplier, offset)
-    pace = Pace((Block(sf, nf),), interval=sf, latency=3, ahead=(sf,))
+    pace = Pace((Block(sf, nf),), interval=sf, latency=_latency(layer, fold), ahead=(sf,))
     circuit.add(name, layer.module, op, parameters, [("in", stream)], [out], pace, layer.name)
     return Value(out, order, op.type)
+
+
+def _latency(layer: Layer, fold: Fold) -> int:
+    """Cycles from the last beat of a pass to its sums, as the headers of the engines say."""
+    summed = layer.flag or layer.weight_width > 1
+    if layer.module == BITS:
+        return 5 + (-(-fold.simd // 8) - 1).bit_length() + summed
+    return 7 + (fold.simd - 1).bit_length()
 
 
 def _fields(words: np.ndarray, ternary: bool) -> list[tuple[np.ndarray, int]]:
