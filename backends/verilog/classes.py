@@ -127,9 +127,8 @@ def classes(circuit: Circuit, ranking: Ranking, value: Value) -> Stream:
         ("LANES", stream.lanes),
     ]
     out = Stream(name, 1, 1, 1, width)
-    circuit.add(
-        name, "bnnc_argmax", op, parameters, [("in", stream)], [out], Pace((Block(stream.beats, 1),), latency=4)
-    )
+    pace = Pace((Block(stream.beats, 1),), latency=1 + (stream.lanes - 1).bit_length())
+    circuit.add(name, "bnnc_argmax", op, parameters, [("in", stream)], [out], pace)
     return out
 
 

@@ -8,12 +8,12 @@ cycles a sample, the latency, and how full every FIFO becomes, before any simula
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bnnc.backends.verilog.design import Design, Engine, Stream
+from bnnc.backends.verilog.design import Block, Design, Engine, Pace, Stream
 
 SAMPLES = 4
 """So many samples follow one another, so that the pace has settled when the last ones pass; fewer of long ones."""
@@ -48,7 +48,7 @@ class _Crossing:
         self.source: Engine | None = None
         self.wanted: tuple[tuple[_Crossing, list[int]], ...] = ()
         self.interval = self.latency = 1
-        self.room: tuple[tuple[_Crossing, list[int]], ...] = ()
+        self.room: tuple[tuple[_Crossing, list[int], int], ...] = ()
         self.followers: tuple[_Crossing, ...] = ()
         self.earliest: list[int] = []
         self.queued = True
@@ -71,13 +71,13 @@ class _Crossing:
                     return i > start
                 if need:
                     when = max(when, crossing.times[need - 1] + latency)
-            for crossing, outputs in room:
+            for crossing, outputs, pause in room:
                 gone = outputs[i]
                 if gone > crossing.done:
                     self.done = i
                     return i > start
                 if gone:
-                    when = max(when, crossing.times[gone - 1] + 1)
+                    when = max(when, crossing.times[gone - 1] + pause)
             times[i] = last = when
             i += 1
         self.done = i
@@ -94,7 +94,7 @@ def timing(design: Design, samples: int = 0, pace: int = 0) -> Timing | None:
         return None
     crossings = {stream.name: _Crossing(stream, samples) for stream in streams}
     for engine in design.engines:
-        _connect(engine, crossings, samples)
+        _place(engine, crossings, samples)
     for stream in design.inputs if pace else ():
         crossings[stream.name].earliest = (np.arange(samples * stream.beats) * pace // stream.beats).tolist()
     order = list(crossings.values())
@@ -131,23 +131,36 @@ def _streams(design: Design) -> tuple[Stream, ...]:
     return tuple(found.values())
 
 
-def _connect(engine: Engine, crossings: dict[str, _Crossing], samples: int) -> None:
-    """What the outputs of an engine wait for, and what its inputs do."""
+def _place(engine: Engine, crossings: dict[str, _Crossing], samples: int) -> None:
+    """Connect the streams of an engine; where results wait behind its work, with one more stream between."""
     pace = engine.pace
+    inputs = [crossings[port.stream.name] for port in engine.inputs]
     outputs = [crossings[port.stream.name] for port in engine.outputs]
+    if not pace.underway:
+        _connect(pace, inputs, outputs, samples)
+        return
+    done = crossings[f"{engine.name}/"] = _Crossing(engine.outputs[0].stream, samples)
+    _connect(Pace(pace.needs, pace.interval, latency=0), inputs, [done], samples)
+    _connect(Pace((Block(1, 1),), 1, pace.latency, (pace.underway - 1,)), [done], outputs, samples)
+
+
+def _connect(pace: Pace, inputs: Sequence[_Crossing], outputs: Sequence[_Crossing], samples: int) -> None:
+    """What the outputs of an engine wait for, and what its inputs do."""
     for output in outputs:
         output.interval, output.latency = pace.interval, pace.latency
-    for number, port in enumerate(engine.inputs):
-        source = crossings[port.stream.name]
+    for number, source in enumerate(inputs):
         needs = pace.needs[number].needs(outputs[0].stream.beats)
         all_needs = _repeated(needs, source.stream.beats, samples)
-        ahead = pace.ahead[number] if pace.ahead else 0
-        # Beat i of the input has room once every output beat has gone that has enough without it and its like.
-        gone = np.searchsorted(all_needs, np.arange(len(source.times)) - ahead, side="right").tolist()
+        # Beat i of the input has room once every output beat has gone that has enough without it and its like; or, in
+        # a pipeline, while the last of them goes that its registers have no place for.
+        pipeline = not pace.ahead and pace.latency > 0
+        ahead, places, pause = (0, pace.latency - 1, 0) if pipeline else (pace.ahead[number] if pace.ahead else 0, 0, 1)
+        enough = np.searchsorted(all_needs, np.arange(len(source.times)) - ahead, side="right")
+        gone = np.maximum(enough - places, 0).tolist()
         listed = all_needs.tolist()
         for output in outputs:
             output.wanted = (*output.wanted, (source, listed))
-            source.room = (*source.room, (output, gone))
+            source.room = (*source.room, (output, gone, pause))
             source.followers = (*source.followers, output)
             output.followers = (*output.followers, source)
 

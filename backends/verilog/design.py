@@ -135,13 +135,17 @@ class Pace:
 
     interval: the least cycles between two output beats. latency: cycles from the last input beat that an output beat
     needs (its transfer) to the first cycle in which that output is valid. ahead: for each input, how many beats can be
-    taken in beyond those that the next output beat needs.
+    taken in beyond those that the next output beat needs. Absent: a pipeline of `latency` registers, which moves on in
+    the cycle in which an output beat is taken. underway: where it is not 0, the work for an output takes `interval`
+    cycles after its input is there, the next input is taken when all work on the one before is done, and so many
+    results can wait, for `latency` cycles and then to be taken.
     """
 
     needs: tuple[Block | Listed, ...]
     interval: int = 1
     latency: int = 1
     ahead: tuple[int, ...] = ()
+    underway: int = 0
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def _joined(circuit: Circuit, op: Op, a: Stream, b: Stream, turns: int) -> Strea
     )
     elements = a.elements + b.elements
     out = dataclasses.replace(a, name=name, pixels=turns, channels=elements // turns)
-    circuit.add(name, "bnnc_concat", op, parameters, [("a", a), ("b", b)], [out], Pace(needs))
+    circuit.add(name, "bnnc_concat", op, parameters, [("a", a), ("b", b)], [out], Pace(needs, latency=0))
     return out
 
 

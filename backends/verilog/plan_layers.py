@@ -272,17 +272,20 @@ def _engine(
         ]
     pixels = layer.vectors // layer.groups
     out = Stream(name, pixels, layer.outputs * layer.groups, fold.pe, width, signed, multiplier, offset)
-    pace = Pace((Block(sf, nf),), interval=sf, latency=_latency(layer, fold), ahead=(sf,))
+    delay = _delay(layer, fold, stream)
+    room = -(-(delay + 6) // sf)
+    # A FIFO of two results and less takes a cycle, a deeper one two.
+    pace = Pace((Block(sf, nf),), interval=sf, latency=delay + (4 if room < 3 else 5), underway=room)
     circuit.add(name, layer.module, op, parameters, [("in", stream)], [out], pace, layer.name)
     return Value(out, order, op.type)
 
 
-def _latency(layer: Layer, fold: Fold) -> int:
-    """Cycles from the last beat of a pass to its sums, as the headers of the engines say."""
-    summed = layer.flag or layer.weight_width > 1
+def _delay(layer: Layer, fold: Fold, stream: Stream) -> int:
+    """Cycles from an input to its part of the sums: DELAY of the engines."""
     if layer.module == BITS:
-        return 5 + (-(-fold.simd // 8) - 1).bit_length() + summed
-    return 7 + (fold.simd - 1).bit_length()
+        return 1 + (-(-fold.simd // 8) - 1).bit_length() + (layer.flag or layer.weight_width > 1)
+    widest = max(stream.width + (not stream.signed), layer.weight_width)
+    return (0 if layer.weight_width == 1 else 1 if widest <= 18 else 3) + (fold.simd - 1).bit_length()
 
 
 def _fields(words: np.ndarray, ternary: bool) -> list[tuple[np.ndarray, int]]:

@@ -89,7 +89,9 @@ def _floats(values: np.ndarray) -> list[list[float | str]]:
 def _layout(axis: Axis, value: Value) -> dict[str, Any]:
     stream = axis.stream
     plain = bool(np.array_equal(value.order, canonical_order(value.type.shape)))
-    order: dict[str, Any] = {"order": "pixel by pixel (row-major), channels ascending"}
+    shape = value.type.shape
+    channels = (shape[0] if shape else 1) if plain else stream.channels
+    order: dict[str, Any] = {"order": "pixel by pixel (row-major), channels (the first axis) ascending"}
     if not plain:
         order["order"] = "element order[i] of the tensor (row-major) at place i of the stream"
         if value.order.size <= MOST_LISTED:
@@ -105,8 +107,8 @@ def _layout(axis: Axis, value: Value) -> dict[str, Any]:
         "multiplier": stream.multiplier,
         "offset": stream.offset,
         "beats": stream.beats,
-        "pixels": stream.pixels,
-        "channels": stream.channels,
+        "pixels": stream.elements // channels,
+        "channels": channels,
         "layout": f"lane l of a beat is tdata[{stream.width}*l +: {stream.width}], the least significant bit first; "
         "bits above the lanes are 0; an element is multiplier * lane + offset; tlast is on the last beat of a sample",
         **order,
