@@ -28,3 +28,14 @@ def test_a_layer_of_which_every_neuron_is_constant(machine: str, tmp_path: Path)
     dense = bit.Dense(x, np.ones((3, 40), np.int8))
     step = bit.Step(dense, np.full((1, 1), -60, np.int32), np.array([[-1, -1]], np.int32), Bit())
     passes(Module("net", (x,), (Output("y", step, "int32"),)), machine, tmp_path)
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", ["string", "stdint", "Math", "STDIO"])
+def test_a_network_called_like_a_header_does_not_take_its_place(name: str, tmp_path: Path) -> None:
+    """Builds put the folder of NAME.h before the library's, and some disks know no capitals."""
+    x = Input("x", Bit(), (9,))
+    module = Module(name, (x,), (Output("y", bit.Dense(x, np.ones((2, 9), np.int8)), "int32"),))
+    files = Backend().emit(module, Backend.Options()).files
+    assert f"{name}_net.h" in files
+    assert run(build(files, tmp_path, "-O0", "-I", str(tmp_path)))[0] == 0

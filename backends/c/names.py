@@ -19,12 +19,19 @@ _WORDS = """
     j1 jn gamma round trunc
 """
 RESERVED = frozenset(_WORDS.split())
+# NAME.h must not be what `#include <NAME.h>` finds: builds put its folder before the library's.
+_HEADERS = """
+    algorithm arduino assert complex ctype errno fenv float inttypes iso646 limits locale math memory new setjmp signal
+    stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings tgmath threads time uchar
+    unistd wchar wctype arm_acle arm_mve pgmspace
+"""
+HEADERS = frozenset(_HEADERS.split())
 
 
 def prefix_of(name: str) -> str:
     """The prefix of everything that a network defines: an identifier of at most 48 characters that no header has."""
     made = identifier(name)[:48]
-    return f"{made}_net" if made in RESERVED or made.lower() in RESERVED else made
+    return f"{made}_net" if {made, made.lower()} & (RESERVED | HEADERS) else made
 
 
 class Locals:
