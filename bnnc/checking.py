@@ -33,6 +33,11 @@ class Piece:
     def __len__(self) -> int:
         return max((len(array) for array in self.inputs.values()), default=1)
 
+    def part(self, start: int, stop: int) -> Piece:
+        """The samples from `start` up to `stop`."""
+        inputs = {name: array[start:stop] for name, array in self.inputs.items()}
+        return Piece(inputs, None if self.labels is None else self.labels[start:stop])
+
 
 @dataclass
 class Verdict:
@@ -49,13 +54,14 @@ class Verdict:
         return self.right / self.labelled if self.labelled else None
 
     def as_json(self) -> dict[str, object]:
-        """The object `check` of `bnnc check --json`."""
+        """The object `check` of `bnnc check --json`; the accuracy is that of `labelled` inputs."""
         return {
             "inputs": self.agreement.inputs,
             "equal": self.agreement.equal,
             "exempt_ties": self.agreement.exempt_ties,
             "max_abs_error": self.agreement.max_abs_error,
             "accuracy": self.accuracy,
+            **({"labelled": self.labelled} if self.labelled else {}),
         }
 
 
@@ -85,6 +91,34 @@ def seeded_pieces(module: Module, count: int, seed: int) -> Iterator[Piece]:
         size = min(size, count - start)
         yield Piece(seeded(module, size, seed, start))
         start, size = start + size, min(size * 2, CHUNK)
+
+
+def first(pieces: Iterable[Piece], count: int) -> Iterator[Piece]:
+    """The first `count` samples; what lies behind them is not even read."""
+    for piece in pieces:
+        yield piece.part(0, count)
+        count -= len(piece)
+        if count <= 0:
+            return
+
+
+def patient(pieces: Iterable[Piece], seconds: float) -> Iterator[Piece]:
+    """The same samples for something slow: one, then more at a time while that is quick; none after `seconds`.
+
+    The time counts in which the samples are used: until the next ones are asked for.
+    """
+    spent, size = 0.0, 1
+    for piece in pieces:
+        start = 0
+        while start < len(piece):
+            if spent > seconds:
+                return
+            part = piece.part(start, start + size)
+            begun = time.perf_counter()
+            yield part
+            took = time.perf_counter() - begun
+            start, spent = start + size, spent + took
+            size = size * 2 if took < seconds / 16 else max(1, size // 2) if took > seconds / 4 else size
 
 
 def judge(module: Module) -> Runs:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
-from bnnc.checking import Piece, compare, pieces_of, recorded, seeded_pieces
+from bnnc.checking import Piece, compare, first, patient, pieces_of, recorded, seeded_pieces
 from bnnc.compare import Agreement, differs, unstable
 from bnnc.ir import nn
 from bnnc.ir.module import Input, Module, Output
@@ -174,6 +174,28 @@ def test_compare_counts_accuracy_beyond_what_it_compares() -> None:
     verdict = compare(module, lambda given: reference.run(module, given), pieces, count=10)
     assert (verdict.agreement.inputs, verdict.agreement.equal) == (10, 10)
     assert verdict.accuracy == 0.9
+
+
+def test_first_reads_no_further() -> None:
+    def endless() -> Iterator[Piece]:
+        for start in (0, 4, 8):
+            assert start < 8, "nobody needs these"
+            yield Piece({"x": np.arange(start, start + 4)}, np.arange(start, start + 4))
+
+    parts = list(first(endless(), 6))
+    assert [list(part.inputs["x"]) for part in parts] == [[0, 1, 2, 3], [4, 5]]
+    assert [list(part.labels) for part in parts if part.labels is not None] == [[0, 1, 2, 3], [4, 5]]
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    monkeypatch.setattr("bnnc.checking.time.perf_counter", lambda: clock)
+    sizes = []
+    for part in patient(iter([Piece({"x": np.zeros(10)}), Piece({"x": np.zeros(1000)})]), 60.0):
+        sizes.append(len(part))
+        clock += 0.5 * len(part)
+    assert sizes == [1, 2, 4, 3] + 7 * [16], "60 s at two a second, and no large last one"
+    assert sum(len(part) for part in patient(iter([Piece({"x": np.zeros(1000)})]), 60.0)) == 1000
 
 
 def test_compare_keeps_the_first_sample_that_differs() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bnnc import api
+from bnnc.cli import check as check_command
 from bnnc.diagnostics import BnncError, Exit
 from bnnc.ir import bit, nn, store
 from bnnc.ir.module import Input, Module, Output
@@ -72,6 +73,38 @@ def test_without_a_simulator_the_message_says_what_to_install(monkeypatch: pytes
     assert "apt install iverilog" in found.helps
     assert any("emit" in note for note in found.notes)
     assert api.emit(network(), "verilog").files
+
+
+def classifier() -> Module:
+    """Four classes from 40 bits."""
+    x = Input("x", Bit(), (40,))
+    weights = np.random.default_rng(1).choice(np.array([-1, 1], np.int8), (4, 40))
+    return Module("classes", (x,), (Output("scores", bit.Dense(x, weights)),))
+
+
+@needs_iverilog
+def test_a_check_on_data_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--check N bounds the comparison and the accuracy; what is slow to run stops after a while unless it is told N."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.bnnm").write_bytes(store.dumps(classifier()))
+    words = ("check", "net.bnnm", "--data", "prototypes:classes=4,bits=40,test=300")
+    circuit = ("--target", "verilog", "-X", "simulator=iverilog")
+    for target in ((), circuit):
+        done = bnnc(*words, *target, "--check", "20", "--json")
+        assert done.code == 0, done.err
+        found = done.json["check"]
+        assert (found["inputs"], found["equal"], found["labelled"]) == (20, 20, 20)
+        assert "the first of 300" in bnnc(*words, *target, "--check", "20").out
+    assert bnnc(*words, "--json").json["check"]["labelled"] == 300
+    done = bnnc(*words, *circuit, "--json")
+    assert done.json["check"]["labelled"] == 300
+    assert done.json["place"]["emulated"]
+    assert "stopped" not in done.err
+    monkeypatch.setattr(check_command, "EMULATED_SECONDS", 0.0)
+    done = bnnc(*words, *circuit, "--json")
+    assert (done.json["check"]["inputs"], done.json["check"]["labelled"]) == (1, 1)
+    assert "stopped after 1 of 300 inputs" in done.err
+    assert bnnc(*words, "--json").json["check"]["labelled"] == 300
 
 
 @needs_iverilog

@@ -14,6 +14,7 @@ from bnnc.backends.verilog.simulators import Tool
 from bnnc.backends.verilog.testbench import file_of
 from bnnc.backends.verilog.top import Axis, axes_in, axes_out
 from bnnc.backends.verilog.vectors import array_of, text_of, words_from, words_of
+from bnnc.protocols import Place
 from bnnc.reference.bit import array_dtype
 
 MOST_INTERPRETED = 30_000
@@ -32,6 +33,11 @@ class Compiled:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         self._built: dict[str, list[str]] = {}
+
+    @property
+    def place(self) -> Place:
+        """The simulators; a little work goes to the one that starts at once."""
+        return Place(f"a simulated circuit: {', '.join(tool.kind for tool in self._tools)}", True)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run a batch of any length."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bnnc.checking import PassRow, Piece, Runs, Verdict
     from bnnc.cli.work import Model
     from bnnc.config import Config
+    from bnnc.data.dataset import Dataset
     from bnnc.diagnostics import Diagnostic
     from bnnc.ir.module import Module
 
@@ -48,6 +49,8 @@ COUNT = 100
 PASS_COUNT = 16
 # With `--check auto`, seeded inputs stop after this long: the reference is slow on large networks.
 SECONDS = 10.0
+# And so does everything on an emulated board or in a simulated circuit; building one takes its time too.
+EMULATED_SECONDS = 60.0
 BATCH = 256
 
 
@@ -122,17 +125,27 @@ def _check(
         found.module, chosen.target, chosen.extra, threads=chosen.threads, machine=chosen.machine, bits=bits
     )
     place = work.say_place(network.compiled, console)
-    if chosen.data and inputs is None:
-        pieces = _images(found, chosen, console)
+    limit = None
+    source = work.dataset(chosen, console) if chosen.data and inputs is None else None
+    if source is not None:
+        pieces = _images(source, found, console)
     elif inputs is not None:
         pieces = checking.pieces_of(inputs)
     else:
         pieces = checking.seeded_pieces(found.module, chosen.check or COUNT, chosen.seed)
-    # The reference is slow on large networks: unless a number, or a file, was asked for, it stops after a while.
-    limit = SECONDS if expected is None and inputs is None and not chosen.check else None
-    verdict = checking.compare(found.module, network.run, pieces, expected, count=chosen.check or None, seconds=limit)
-    if verdict.labelled > verdict.agreement.inputs:
-        console.note(f"the first {verdict.agreement.inputs} were compared with {judge}; --check N compares more")
+    if chosen.check:
+        pieces = checking.first(pieces, chosen.check)
+    elif inputs is None and place["place"]["emulated"]:
+        pieces = checking.patient(pieces, EMULATED_SECONDS)
+    elif inputs is None and expected is None:
+        limit = SECONDS
+    verdict = checking.compare(found.module, network.run, pieces, expected, seconds=limit)
+    seen = verdict.agreement.inputs
+    if verdict.labelled > seen:
+        console.note(f"the first {seen} were compared with {judge}; --check N compares more")
+    whole = source.count if source is not None else 0 if inputs is not None else COUNT
+    if not chosen.check and place["place"]["emulated"] and seen < whole:
+        console.note(f"it is slow here: stopped after {seen} of {whole} inputs; --check N takes more")
     document = {"check": verdict.as_json(), **({"passes": [row.as_json() for row in rows]} if rows else {}), **proof}
     problems = [row for row in rows if row.wrong]
     failures = [_wrong_pass(row) for row in problems[:1]]
@@ -142,7 +155,7 @@ def _check(
     if accuracy is not None and chosen.fail_under is not None and accuracy < chosen.fail_under:
         failures.append(below(accuracy, chosen))
     if not console.json:
-        _show(rows, verdict, chosen, judge, console)
+        _show(rows, verdict, chosen, judge, console, source.count if source is not None else 0)
     for failure in failures:
         console.show(failure)
     console.finish(ok=not failures, model=found.title, target=chosen.target, **document, **place)
@@ -213,12 +226,11 @@ def _expected(
     return checking.recorded(found.module, outputs), Path(versus).name
 
 
-def _images(found: Model, chosen: Config, console: Console) -> Iterator[Piece]:
+def _images(source: Dataset, found: Model, console: Console) -> Iterator[Piece]:
     from bnnc.checking import Piece
     from bnnc.cli import work
     from bnnc.data.feed import from_images
 
-    source = work.dataset(chosen, console)
     say = work.say_once(console)
     for images, labels in source.batches(BATCH):
         yield Piece(from_images(images, found.module, f"data set `{source.name}`", say), labels)
@@ -273,7 +285,7 @@ def _save(folder: Path, verdict: Verdict, found: Model) -> list[Path]:
     return write_folder(folder, files, force=True)
 
 
-def _show(rows: list[PassRow], verdict: Verdict, chosen: Config, judge: str, console: Console) -> None:
+def _show(rows: list[PassRow], verdict: Verdict, chosen: Config, judge: str, console: Console, whole: int) -> None:
     result = verdict.agreement
     if rows:
         lines = [
@@ -292,4 +304,5 @@ def _show(rows: list[PassRow], verdict: Verdict, chosen: Config, judge: str, con
     error = f", largest error {result.max_abs_error:.3g}" if judge != "the reference" else ""
     console.put(f"target {chosen.target}: {result.equal} of {result.inputs} inputs equal to {judge}{ties}{error}")
     if verdict.accuracy is not None:
-        console.put(f"accuracy {100 * verdict.accuracy:.2f} %   ({verdict.right} of {verdict.labelled})")
+        part = f", the first of {whole}" if verdict.labelled < whole else ""
+        console.put(f"accuracy {100 * verdict.accuracy:.2f} %   ({verdict.right} of {verdict.labelled}{part})")
