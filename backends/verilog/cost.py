@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bnnc.backends.verilog.design import Engine, Fold, Layer
+from bnnc.backends.verilog.design import Engine, Fold, Layer, Memory
 
 CELLS = ("luts", "carries", "flip_flops")
 
@@ -64,6 +64,13 @@ def in_block(words: int, width: int) -> bool:
     return words >= 16 and words * width >= 1024
 
 
+def rom_style(parameters: Sequence[tuple[str, int | str | Memory]]) -> int:
+    """ROM_STYLE of an engine with these memories: 2 for block memory, 1 for LUTs. Tools left alone choose LUTs for
+    memories of up to 63 words, which cost four LUTs a bit."""
+    memories = [value for _, value in parameters if isinstance(value, Memory)]
+    return 2 if any(in_block(memory.words, memory.width) for memory in memories) else 1
+
+
 def _mvu(p: Mapping[str, int]) -> list[float]:
     pe, simd = p["PE"], p["SIMD"]
     kept = simd * (p["OUTPUTS"] > pe)
@@ -84,6 +91,12 @@ def _integers(p: Mapping[str, int]) -> list[float]:
 def _lanes(p: Mapping[str, int]) -> list[float]:
     lanes, wide = p.get("LANES", 1), p.get("IN_WIDTH", p.get("WIDTH", p.get("A_WIDTH", 8)))
     return [lanes * wide * p.get("COUNT", 1), lanes * p.get("OUT_WIDTH", wide), lanes, 1]
+
+
+def _step(p: Mapping[str, int]) -> list[float]:
+    lanes, compared = p["LANES"], p["LANES"] * p["IN_WIDTH"] * p["COUNT"]
+    fixed = p["CHUNKS"] == 1
+    return [compared * (not fixed), compared * fixed, lanes * p["OUT_WIDTH"] * p["COUNT"], lanes, 1]
 
 
 def _fifo(p: Mapping[str, int]) -> list[float]:
@@ -114,7 +127,8 @@ FEATURES: Mapping[str, Callable[[Mapping[str, int]], list[float]]] = {
     "bnnc_fifo": _fifo,
     "bnnc_width": _width,
     "bnnc_window": _window,
-    **dict.fromkeys(("bnnc_step", "bnnc_pool", "bnnc_affine", "bnnc_lookup", "bnnc_add", "bnnc_argmax"), _lanes),
+    "bnnc_step": _step,
+    **dict.fromkeys(("bnnc_pool", "bnnc_affine", "bnnc_lookup", "bnnc_add", "bnnc_argmax"), _lanes),
 }
 
 
@@ -126,6 +140,7 @@ def features(shape: Shape) -> list[float]:
         *own,
         float(sum(width for words, width in shallow if words > 1)),
         float(sum(width * words for words, width in shallow if words > 1)),
+        float(sum(width * (words >> 14) for words, width in shape.memories)),
     ]
 
 
@@ -237,6 +252,7 @@ __all__ = [
     "fitted",
     "in_block",
     "layer_cost",
+    "rom_style",
     "shape_of",
     "total",
 ]

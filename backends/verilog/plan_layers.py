@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnnc.backends.verilog.circuit import Circuit, Value, width_of
+from bnnc.backends.verilog.cost import rom_style
 from bnnc.backends.verilog.design import Block, Fold, Folding, Layer, Listed, Memory, Pace, Stream, memory
 from bnnc.backends.verilog.layers import BITS, FoldedOp, layer_of
 from bnnc.backends.verilog.plan_numbers import as_numbers
@@ -270,6 +271,7 @@ def _engine(
             ("ACC_WIDTH", width),
             ("WEIGHTS", memory(f"{name}_weights", ((words > 0) if one else words, layer.weight_width))),
         ]
+    parameters.append(("ROM_STYLE", rom_style(parameters)))
     pixels = layer.vectors // layer.groups
     out = Stream(name, pixels, layer.outputs * layer.groups, fold.pe, width, signed, multiplier, offset)
     delay = _delay(layer, fold, stream)

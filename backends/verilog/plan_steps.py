@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from bnnc.backends.verilog.circuit import Circuit, Value, encoding, repeating, width_of
+from bnnc.backends.verilog.cost import rom_style
 from bnnc.backends.verilog.design import Block, Memory, Pace, Stream, memory
 from bnnc.backends.verilog.plan_numbers import affine, channel_rows
 from bnnc.ir import bit
@@ -57,6 +58,7 @@ def step(circuit: Circuit, op: bit.Step, value: Value) -> Value:
         ("TABLE", memory(f"{name}_table", *fields)),
     ]
     out = dataclasses.replace(stream, name=name, width=width, signed=signed, multiplier=multiplier, offset=offset)
+    parameters.append(("ROM_STYLE", rom_style(parameters)))
     circuit.add(name, "bnnc_step", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=3))
     return Value(out, value.order, op.type)
 
@@ -132,6 +134,7 @@ def lookup(circuit: Circuit, op: Op, value: Value, raws: np.ndarray, low: int, w
         ("TABLE", memory(f"{name}_table", (entries, width))),
     ]
     out = dataclasses.replace(stream, name=name, width=width, signed=signed)
+    parameters.append(("ROM_STYLE", rom_style(parameters)))
     circuit.add(name, "bnnc_lookup", op, parameters, [("in", stream)], [out], Pace((Block(1, 1),), latency=3))
     return dataclasses.replace(value, stream=out)
 
