@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from bnnc.backends.verilog.cycles import Timing, slowest, timing
-from bnnc.backends.verilog.design import Block, Design, Engine, Pace, Port
+from bnnc.backends.verilog.design import Design, Engine, Port, buffer_pace
 
 WAITING = ("bnnc_window", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_pool", "bnnc_reorder")
 SMALL = 2
@@ -61,9 +61,8 @@ def _with_buffers(design: Design, depths: Mapping[str, int] | None) -> Design:
                 continue
             after = dataclasses.replace(port.stream, name=name)
             parameters = (("WIDTH", port.stream.bits), ("DEPTH", wanted))
-            pace = Pace((Block(1, 1),), ahead=(wanted,))
             ends = ((Port("in", port.stream),), (Port("out", after),))
-            engines.append(Engine(name, "bnnc_fifo", parameters, *ends, pace, engine.op, engine.loc))
+            engines.append(Engine(name, "bnnc_fifo", parameters, *ends, buffer_pace(wanted), engine.op, engine.loc))
             inputs.append(Port(port.prefix, after))
         engines.append(dataclasses.replace(engine, inputs=tuple(inputs)))
     return dataclasses.replace(design, engines=tuple(engines))

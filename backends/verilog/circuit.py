@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnnc.backends.verilog.design import Block, Engine, Layer, Listed, Memory, Pace, Port, Stream, memory
+from bnnc.backends.verilog.design import Block, Engine, Layer, Listed, Memory, Pace, Port, Stream, buffer_pace, memory
 from bnnc.backends.verilog.names import Names
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, DType, TensorType, stored_range
@@ -146,7 +146,7 @@ class Circuit:
         """A buffer of `depth` beats."""
         stream = value.stream
         parameters = [("WIDTH", stream.bits), ("DEPTH", depth)]
-        made = self.through(op, "fifo", "bnnc_fifo", parameters, value, stream, Pace((Block(1, 1),), ahead=(depth,)))
+        made = self.through(op, "fifo", "bnnc_fifo", parameters, value, stream, buffer_pace(depth))
         return dataclasses.replace(value, stream=made)
 
     def constant(self, op: Op, values: np.ndarray, kind: TensorType, lanes: int) -> Value:

@@ -148,6 +148,11 @@ class Pace:
     underway: int = 0
 
 
+def buffer_pace(depth: int) -> Pace:
+    """That of bnnc_fifo: one register, two, or a ring and a register."""
+    return Pace((Block(1, 1),), latency=1 if depth < 3 else 2, ahead=() if depth == 1 else (depth - (depth == 2),))
+
+
 @dataclass(frozen=True)
 class Port:
     """A stream at the ports PREFIX_data, PREFIX_valid, PREFIX_ready of an engine."""
@@ -266,5 +271,6 @@ class Design:
 
 
 __all__ = [
-    "Block", "Design", "Engine", "Fold", "Folding", "Layer", "Listed", "Memory", "Pace", "Port", "Stream", "memory",
+    "Block", "Design", "Engine", "Fold", "Folding", "Layer", "Listed", "Memory", "Pace", "Port", "Stream",
+    "buffer_pace", "memory",
 ]  # fmt: skip

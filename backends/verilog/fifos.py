@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from bnnc.backends.verilog.design import Block, Engine
+from bnnc.backends.verilog.design import Engine, buffer_pace
 
 SLACK = 2
 """Beats beyond those that must fit, for the registers of the branches."""
@@ -77,8 +77,7 @@ def _deeper(engine: Engine, depth: int) -> Engine:
     if depth <= SLACK:
         return engine
     parameters = tuple((name, depth if name == "DEPTH" else value) for name, value in engine.parameters)
-    pace = dataclasses.replace(engine.pace, needs=(Block(1, 1),), ahead=(depth,))
-    return dataclasses.replace(engine, parameters=parameters, pace=pace)
+    return dataclasses.replace(engine, parameters=parameters, pace=buffer_pace(depth))
 
 
 __all__ = ["sized"]

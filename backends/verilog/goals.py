@@ -34,6 +34,9 @@ class Goals:
         for name, value, good in (("fps", self.fps, self.fps >= 0), ("clock", self.clock, self.clock > 0)):
             if not good or value == float("inf"):
                 raise error("B0632", f"`-X {name}={value:g}` is not a rate", exit_code=Exit.USAGE)
+        for name, most in (("max-luts", self.max_luts), ("max-brams", self.max_brams)):
+            if most < 0:
+                raise error("B0632", f"`-X {name}={most}` is not a size", exit_code=Exit.USAGE)
 
     @property
     def sized(self) -> bool:

@@ -85,7 +85,9 @@ def core_module(net: Network) -> str:
         f"    input [{net.source.bits - 1}:0] in,",
         f"    output [{net.result.bits - 1}:0] out",
         ");",
+        "  // verilator lint_off UNUSEDSIGNAL",  # what all weights are 0 for
         f"  reg [{net.source.bits - 1}:0] l0;",
+        "  // verilator lint_on UNUSEDSIGNAL",
         "  always @(posedge clk) l0 <= in;",
     ]
     signals: list[list[str]] = []
