@@ -10,8 +10,9 @@ import numpy as np
 from bnnc.backends.verilog import simulators
 from bnnc.backends.verilog.boundary import Boundary, boundary_of
 from bnnc.backends.verilog.buffers import buffered
-from bnnc.backends.verilog.cost import total
+from bnnc.backends.verilog.cost import Cost, total
 from bnnc.backends.verilog.cycles import Timing, slowest
+from bnnc.backends.verilog.design import Folding
 from bnnc.backends.verilog.estimate import estimate, table
 from bnnc.backends.verilog.goals import Goals, chosen, plain, technology_of
 from bnnc.backends.verilog.host import Compiled
@@ -116,8 +117,12 @@ def timed(module: Module, options: VerilogOptions) -> tuple[Package, Timing | No
     technology = technology_of(goals, options.synth or options.technology)
     folding = given_folding(layers, options.pe, options.simd, plain(layers, technology))
     if goals.any and not (options.pe or options.simd):
-        rest = [engine for engine in plan(boundary, folding, unrolling).design.engines if not engine.layer]
-        folding = chosen(layers, goals, technology, total(rest, technology))
+
+        def others(folding: Folding) -> Cost:
+            engines = plan(boundary, folding, unrolling).design.engines
+            return total([engine for engine in engines if not engine.layer], technology)
+
+        folding = chosen(layers, goals, technology, others)
     planned = plan(boundary, folding, unrolling)
     design, run = buffered(planned.design)
     return Package(boundary, replace(planned, design=design)), run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bnnc.backends.verilog.cost import Cost, layer_cost
@@ -89,23 +89,24 @@ def plain(layers: Sequence[Layer], technology: str) -> Folding:
     return choice.folding if choice else Folding()
 
 
-def chosen(layers: Sequence[Layer], goals: Goals, technology: str, others: Cost) -> Folding:
-    """The folding: the smallest for `fps`, else the fastest within the size. `others` is what all else costs.
+def chosen(layers: Sequence[Layer], goals: Goals, technology: str, others: Callable[[Folding], Cost]) -> Folding:
+    """The folding: the smallest for `fps`, else the fastest within the size. `others`: what all else costs with it.
 
     Raises BnncError B0632, which says the best that can be had.
     """
     price = priced(technology)
-    most_luts, most_memories = goals.bounds()
 
     def size(choice: Choice) -> Cost:
-        result = others
+        result = others(choice.folding)
         for layer in layers:
             result = result + layer_cost(layer, choice.folding.of(layer), technology)
         return result
 
     def fits(choice: Choice) -> bool:
-        cost = size(choice)
-        return cost.luts + 2 * cost.carries <= most_luts and cost.memories <= most_memories
+        if not goals.sized:
+            return True
+        (luts, memories), cost = goals.bounds(), size(choice)
+        return cost.luts + 2 * cost.carries <= luts and cost.memories <= memories
 
     if goals.fps > 0:
         most = int(goals.clock * 1e6 / goals.fps)
@@ -120,11 +121,19 @@ def chosen(layers: Sequence[Layer], goals: Goals, technology: str, others: Cost)
     best = within(layers, fits, price)
     if best is None:
         smallest = for_cycles(layers, max(layer.work for layer in layers), price) if layers else None
-        raise _too_large(size(smallest) if smallest else others, goals, "")
+        raise _too_large(size(smallest) if smallest else others(Folding()), goals, "")
     return best.folding
 
 
 def _too_fast(layers: Sequence[Layer], goals: Goals) -> BnncError:
+    if not layers:
+        return error(
+            "B0632",
+            f"{goals.fps:g} samples a second at {goals.clock:g} MHz cannot be reached",
+            notes=("unrolled layers take a cycle a sample",),
+            helps=(f"-X fps={goals.clock * 1e6:.6g}, the best at this clock",),
+            exit_code=Exit.CHECK_FAILED,
+        )
     slowest = max(layers, key=fastest)
     reached = goals.clock * 1e6 / fastest(slowest)
     return error(
