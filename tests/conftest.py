@@ -7,10 +7,14 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.shared import REASON, SHARED
 
 SLOW = "slow: run with --slow"
+# Speed lives in benchmarks: no test fails because a machine is busy.
+settings.register_profile("bnnc", deadline=None)
+settings.load_profile("bnnc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
