@@ -57,7 +57,19 @@ def widened() -> Module:
     return Module("widened", (x,), (Output("y", second, "int64"),))
 
 
+def residual() -> Module:
+    """Rows of few pixels: what the branch with the layer holds is more than its window."""
+    rng = np.random.default_rng(0)
+    x = Input("x", Bit(), (1, 3, 2))
+    stream: Op = bit.Conv(x, signs(rng, 3, 1, 3, 3), (1, 1), (1,) * 4, (1, 1), 1, 1)
+    for _ in range(3):
+        branch = bit.Conv(sign(stream), signs(rng, 3, 3, 3, 3), (1, 1), (1,) * 4, (1, 1), 1, 1)
+        stream = bit.Add((branch, stream), (1, 1))
+    return Module("residual", (x,), (Output("y", stream, "int64"),))
+
+
 NETWORKS = [
+    (residual(), {"pe": "1", "simd": "3,9,9,9"}),
     (two_inputs(0), {"pe": "1", "simd": "9,3"}),
     (two_inputs(1), {"pe": "1", "simd": "9,6"}),
     (dense(7, 3, 10, 10, 10), {}),

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from bnnc.backends.verilog.cycles import Timing, slowest, timing
 from bnnc.backends.verilog.design import Design, Engine, Port, buffer_pace
+from bnnc.backends.verilog.fifos import deeper
 
 WAITING = ("bnnc_window", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_pool", "bnnc_reorder")
 SMALL = 2
@@ -64,7 +65,12 @@ def _with_buffers(design: Design, depths: Mapping[str, int] | None) -> Design:
             ends = ((Port("in", port.stream),), (Port("out", after),))
             engines.append(Engine(name, "bnnc_fifo", parameters, *ends, buffer_pace(wanted), engine.op, engine.loc))
             inputs.append(Port(port.prefix, after))
-        engines.append(dataclasses.replace(engine, inputs=tuple(inputs)))
+        engine = dataclasses.replace(engine, inputs=tuple(inputs))
+        if engine.module == "bnnc_fifo":  # behind a fork: as deep as no branch waits, too
+            depth = engine.parameter("DEPTH")
+            whole = depth + engine.outputs[0].stream.beats
+            engine = deeper(engine, whole if depths is None else max(depth, depths.get(engine.name, 0)))
+        engines.append(engine)
     return dataclasses.replace(design, engines=tuple(engines))
 
 

@@ -22,7 +22,7 @@ def sized(engines: tuple[Engine, ...]) -> tuple[Engine, ...]:
     for at, engine in enumerate(engines):
         if engine.module == "bnnc_fork":
             depths |= _behind(engine, engines[at + 1 :])
-    return tuple(_deeper(engine, depths.get(engine.name, 0)) for engine in engines)
+    return tuple(deeper(engine, depths.get(engine.name, 0)) for engine in engines)
 
 
 def _behind(fork: Engine, later: tuple[Engine, ...]) -> dict[str, int]:
@@ -73,11 +73,12 @@ def _most(a: np.ndarray | None, b: np.ndarray) -> np.ndarray:
     return b if a is None else np.maximum(a, b)
 
 
-def _deeper(engine: Engine, depth: int) -> Engine:
+def deeper(engine: Engine, depth: int) -> Engine:
+    """A buffer of that depth; as it is where it need not be deep."""
     if depth <= SLACK:
         return engine
     parameters = tuple((name, depth if name == "DEPTH" else value) for name, value in engine.parameters)
     return dataclasses.replace(engine, parameters=parameters, pace=buffer_pace(depth))
 
 
-__all__ = ["sized"]
+__all__ = ["deeper", "sized"]
