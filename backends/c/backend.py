@@ -15,6 +15,7 @@ from bnnc.backends.c.boards import AUTO, HOST, Emulated, find
 from bnnc.backends.c.boards.choice import needed
 from bnnc.backends.c.files import Net, checksum, header_text, source_text
 from bnnc.backends.c.footprint import Footprint, footprint
+from bnnc.backends.c.instruction_bounds import instruction_bounds
 from bnnc.backends.c.interface import interface_of, signature_of
 from bnnc.backends.c.names import comment_text, prefix_of
 from bnnc.backends.c.onboard import OnBoard
@@ -224,8 +225,9 @@ def _made(module: Module, options: COptions, kernels: Mapping[str, str] | None =
     bits = 16 if machine.index_bits == 16 else 32
     printed = print_program(program, prefix, bits, machine.rom, origin, casts, by_rows)
     words = max(1, -(-program.arena_bytes // 4)) if rows is None else rows.arena_words_run
+    bounds = instruction_bounds(lowered, machine)
     return Net(
-        prefix, machine, interface, signature, printed, words, lowered.weight_bytes, rows, lowered.additions
+        prefix, machine, interface, signature, printed, words, lowered.weight_bytes, rows, lowered.additions, bounds
     ), lowered
 
 
@@ -305,8 +307,9 @@ def _json(net: Net, lowered: Lowered) -> str:
             "op": call.op.opcode,
             "output": str(call.op.type),
             "calls": call.times,
+            "instructions": instructions,
         }
-        for call in lowered.calls
+        for call, instructions in zip(lowered.calls, net.bounds.layers, strict=True)
     ]
     found = _footprint(net, lowered)
     document = {
@@ -322,6 +325,7 @@ def _json(net: Net, lowered: Lowered) -> str:
         "ram_bytes": found.ram,
         "ram_bytes_by_rows": found.ram_by_rows,
         "row_additions_at_most": lowered.additions,
+        "instructions_at_most": net.bounds.run,
         "inputs": [{"name": p.label, "type": p.kind, "shape": list(p.shape)} for p in net.signature.inputs],
         "outputs": [
             {

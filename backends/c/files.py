@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnnc import __version__
+from bnnc.backends.c.instruction_bounds import Bounds
 from bnnc.backends.c.interface import Interface, Signature
 from bnnc.backends.c.names import comment_text
 from bnnc.backends.c.primitives import POPCOUNT_CALL, POPCOUNT_SUMS, POPCOUNT_TABLE, primitives
@@ -31,7 +32,8 @@ class Net:
     arena_words: int
     rom_bytes: int
     rows: RowInput | None
-    additions: int = 0
+    additions: int
+    bounds: Bounds
 
     @property
     def upper(self) -> str:
@@ -124,6 +126,14 @@ def header_text(net: Net) -> str:
                 f"#define {upper}_WCET_ROWS UINT32_C({net.additions})",
             ]
             if net.additions
+            else []
+        ),
+        *(
+            [
+                "/* At most so many instructions a run, whatever the input; by costs measured of gcc -O2. */",
+                f"#define {upper}_INSTRUCTIONS_AT_MOST UINT32_C({net.bounds.run})",
+            ]
+            if net.bounds.run is not None and net.bounds.run < 1 << 32
             else []
         ),
         "/* Constant tables: weights, thresholds. */",

@@ -22,6 +22,7 @@ from bnnc.loops.ir import (
     If,
     Operand,
     Pointer,
+    Promise,
     Scalar,
     Statement,
     Store,
@@ -31,9 +32,9 @@ from bnnc.loops.ir import (
 )
 
 
-def at(buffer: Buffer, index: Operand = 0) -> Pointer:
-    """An argument of a call: the buffer from this element on."""
-    return Pointer(buffer, index if isinstance(index, Expression) else Constant(index, I64))
+def at(buffer: Buffer, index: Operand = 0, length: int = 0) -> Pointer:
+    """An argument of a call: the buffer from this element on; of a length, if that is promised."""
+    return Pointer(buffer, index if isinstance(index, Expression) else Constant(index, I64), length)
 
 
 class Builder:
@@ -68,17 +69,17 @@ class Builder:
         self._parameters.append(variable)
         return variable
 
-    def let(self, value: Expression, name: str = "v") -> Expression:
+    def let(self, value: Expression, name: str = "v", promise: Promise | None = None) -> Expression:
         """Names a value, so that it is computed once; constants and names stay what they are."""
         if isinstance(value, Constant) or (isinstance(value, Variable) and not value.mutable):
             return value
-        variable = Variable(self._fresh(name), value.type)
+        variable = Variable(self._fresh(name), value.type, promise=promise)
         self._emit(Assign(variable, value))
         return variable
 
-    def variable(self, name: str, initial: Expression) -> Variable:
+    def variable(self, name: str, initial: Expression, promise: Promise | None = None) -> Variable:
         """A mutable local with its first value."""
-        variable = Variable(self._fresh(name), initial.type, mutable=True)
+        variable = Variable(self._fresh(name), initial.type, mutable=True, promise=promise)
         self._emit(Assign(variable, initial))
         return variable
 

@@ -108,6 +108,18 @@ class Constant(Expression):
         object.__setattr__(self, "value", value - (1 << bits) if bits > 1 and value >> (bits - 1) else value)
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What a kernel knows of an integer variable, whatever the input; bounds of the time are made of it.
+
+    It is never below 0 nor above `most`. In one call of its function it is assigned at most `times` times, and all
+    numbers that it is given are at most `total` together."""
+
+    most: int
+    total: int | None = None
+    times: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Variable(Expression):
     """A local of a function. An immutable one is assigned once (`Builder.let`, loop counters, scalar parameters)."""
@@ -115,6 +127,7 @@ class Variable(Expression):
     name: str
     of: Type
     mutable: bool = False
+    promise: Promise | None = None
 
     def __post_init__(self) -> None:
         self._typed(self.of)

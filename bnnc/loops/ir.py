@@ -74,6 +74,7 @@ from bnnc.loops.expressions import (
     Operand,
     Pack,
     PairProducts,
+    Promise,
     Reduce,
     Select,
     Splat,
@@ -141,6 +142,7 @@ __all__ = [
     "PairProducts",
     "Pointer",
     "Program",
+    "Promise",
     "Reduce",
     "Scalar",
     "Select",
@@ -222,10 +224,12 @@ class If:
 
 @dataclass(frozen=True, eq=False)
 class Pointer:
-    """An argument: the part of a buffer that starts at an index."""
+    """An argument: the part of a buffer that starts at an index. The function touches at most `length` elements of it,
+    if that is not 0."""
 
     buffer: Buffer
     index: Expression
+    length: int = 0
 
 
 @dataclass(frozen=True, eq=False)

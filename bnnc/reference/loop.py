@@ -39,6 +39,7 @@ from bnnc.loops.ir import (
     PairProducts,
     Pointer,
     Program,
+    Promise,
     Reduce,
     Scalar,
     Select,
@@ -115,6 +116,7 @@ class _Frame:
         self._arena = arena
         self._values: dict[Variable, Value] = {}
         self._memory: dict[Buffer, _Memory] = {}
+        self._given: dict[Variable, tuple[int, int]] = {}  # how often, and all together
 
     def run(self, function: Function, arguments: Sequence[_Memory | Value]) -> None:
         for parameter, argument in zip(function.parameters, arguments, strict=True):
@@ -132,6 +134,8 @@ class _Frame:
             match statement:
                 case Assign(variable, value):
                     self._values[variable] = self.value(value)
+                    if variable.promise is not None:
+                        self._keeps(variable, variable.promise)
                 case Store(buffer, index, value, alignment):
                     stored = self.value(value)
                     memory, first = self._place(buffer, index, stored.size, alignment)
@@ -159,6 +163,18 @@ class _Frame:
                     if self.value(threads)[0] != 1:
                         raise LoopError("the interpreter runs one thread")
 
+    def _keeps(self, variable: Variable, promise: Promise) -> None:
+        """Raises LoopError where a variable is not what is promised of it."""
+        number = int(self._values[variable][0])
+        times, total = self._given.get(variable, (0, 0))
+        times, total = self._given[variable] = times + 1, total + number
+        if (
+            not 0 <= number <= promise.most
+            or (promise.total is not None and total > promise.total)
+            or (promise.times is not None and times > promise.times)
+        ):
+            raise LoopError(f"{variable.name} is {number}, {total} in {times} times, against its {promise}")
+
     def _call(self, callee: Function, arguments: tuple[Pointer | Expression, ...]) -> None:
         passed: list[_Memory | Value] = []
         for parameter, argument in zip(callee.parameters, arguments, strict=True):
@@ -177,6 +193,7 @@ class _Frame:
         """The whole buffer, seen from a place of it."""
         memory, number = self._find(argument.buffer), int(self.value(argument.index)[0])
         room, below = memory.room - number, memory.below + number
+        room = min(room, argument.length) if argument.length else room
         return _Memory(memory.elements, memory.start + number, room, memory.writable, below)
 
     def _find(self, buffer: Buffer) -> _Memory:

@@ -30,6 +30,7 @@ from bnnc.loops.ir import (
     Expression,
     Function,
     Pointer,
+    Promise,
     Select,
     binary,
     compare,
@@ -352,7 +353,8 @@ class RowConv:
             mode = b.let(_index(load(lists, slot * self.line.places + (self.begin_places + self.line.mode))), "mode")
             with b.when(compare("ne", mode, turn)):
                 first = b.let(_index(load(lists, place)), "first")
-                number = b.let(_index(load(lists, place + window.kernel[1])) - first, "number")
+                found = _index(load(lists, place + window.kernel[1])) - first
+                number = b.let(found, "number", self._promise())
                 listed = b.let(Convert("trunc", number, I32), "listed")
                 ones = Select(compare("ne", mode, 0), constant(taps, I32) - listed, listed)
                 assert hasattr(count, "mutable")
@@ -360,8 +362,16 @@ class RowConv:
                 weights = at(self.weights, rows + line * (taps * self.line.width))
                 self._add(b, planes, weights, at(lists, slot * self.line.room + first), number)
 
+    def _promise(self) -> Promise:
+        """Of the lengths of slices, in a row of outputs: a list has half of its bits at most, each of which is in as
+        many windows as it is taps of; no window has more bits than there are. Each list is looked at in one pass."""
+        window, columns = self.window, self.window.output(self.image.height, self.image.width)[1]
+        each, taps = -(-window.kernel[1] // window.strides[1]), window.kernel[1] * self.channels
+        line, turns = min((self.line.room - 1) * each, columns * taps), self.groups // self.width * self.lines
+        return Promise(min(taps, self.line.room - 1), turns * line, turns * columns)
+
     def _add(self, b: Builder, planes: Buffer, weights: Pointer, numbers: Pointer, count: Expression) -> None:
-        counters = [at(planes, n * self.planes) for n in range(self.width)]
+        counters = [at(planes, n * self.planes, self.planes) for n in range(self.width)]
         b.call(add_rows(self.width, self.twin), *counters, weights, numbers, count)
 
     # ------------------------------------------------------------------------------------------------- the comparison
@@ -421,7 +431,8 @@ class RowConv:
         with b.loop(self.groups, "group", step=self.width, unroll_one=False) as group:
             for p in range(self.width * self.planes):
                 b.store(planes, p, load(self.start, begin + group * self.planes + p))
-            self._add(b, planes, at(self.weights, group * self.group_size), at(lists), _index(listed))
+            rows = b.let(_index(listed), "rows", Promise(self.line.room - 1))
+            self._add(b, planes, at(self.weights, group * self.group_size), at(lists), rows)
             self._answers(b, planes, count, group, turned, group, y, constant(origin, I64))
 
 

@@ -16,6 +16,7 @@ from bnnc.loops.ir import (
     Convert,
     Expression,
     Function,
+    Promise,
     Select,
     Unary,
     Variable,
@@ -95,7 +96,7 @@ def list_bits(line: Line, find: bool) -> Function:
             b.assign(total, total + popcount(load(x, row * line.row + px * line.pixel + k)))
         mode = b.let(Select(compare("gt", total, line.bits // 2), constant(1, I32), constant(0, I32)), "mode")
     invert = b.let(constant(0, I32) - mode, "invert") if line.half else constant(0, I32)
-    n = b.variable("n", constant(0, I32))
+    n = b.variable("n", constant(0, I32), Promise(line.room - 1) if find else None)
     entry = b.variable("entry", constant(0, I32))
     step = 4 * line.width
 
