@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bnnc.backends.c import Backend
-from bnnc.ir import bit
+from bnnc.ir import bit, fixed
 from bnnc.ir.module import Input, Module, Output
-from bnnc.ir.types import Bit
+from bnnc.ir.types import Bit, Fix
 from tests.c_code import SANITIZERS, build, needs_gcc, run
 
 
@@ -39,3 +39,13 @@ def test_a_network_called_like_a_header_does_not_take_its_place(name: str, tmp_p
     files = Backend().emit(module, Backend.Options()).files
     assert f"{name}_net.h" in files
     assert run(build(files, tmp_path, "-O0", "-I", str(tmp_path)))[0] == 0
+
+
+@needs_gcc
+def test_outputs_in_fixed_point_are_tested_as_the_integers_that_they_are(tmp_path: Path) -> None:
+    x = Input("x", Bit(), (40,))
+    dense = bit.Dense(x, np.where(np.arange(120).reshape(3, 40) % 3, 1, -1).astype(np.int8))
+    kind = Fix(3, 29)
+    slopes = np.array([[3], [5], [7]], np.int32) * np.int32((1 << 20) + 1)  # more bits than a float holds
+    stream = fixed.Map(dense, np.empty((3, 0), np.int32), slopes, np.ones((3, 1), np.int64), 0, kind)
+    passes(Module("net", (x,), (Output("y", stream, "float32"),)), "cortex-m0", tmp_path)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from bnnc.backends.c.files import Net, checksum
 from bnnc.backends.c.interface import Parameter
-from bnnc.ir.module import Input
-from bnnc.ir.types import Bit, Code, is_integer, value_range
+from bnnc.ir.module import Input, Module
+from bnnc.ir.types import Bit, Code, Fix, is_integer, value_range
 from bnnc.reference import run as reference
 
 VECTORS = 16
@@ -92,7 +94,18 @@ def golden(net: Net) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         for op in module.inputs:
             columns[op.name].append(values_of(op, generator.words(op.type.size), number).reshape(op.type.shape))
     inputs = {name: np.stack(column) for name, column in columns.items()}
-    return inputs, reference.run(module, inputs)
+    return inputs, _integers(module, inputs)
+
+
+def _integers(module: Module, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the C code gives: as the reference, but fixed point as its integers, of which float32 would lose bits."""
+    points = {o.name: o.value.type.dtype.fraction for o in module.outputs if isinstance(o.value.type.dtype, Fix)}
+    wide = tuple(replace(o, storage="float64") if o.name in points else o for o in module.outputs)
+    found = reference.run(replace(module, outputs=wide), inputs)
+    return {
+        name: np.ldexp(array, points[name]).astype(np.int64) if name in points else array
+        for name, array in found.items()
+    }
 
 
 def selftest_text(net: Net) -> str:
