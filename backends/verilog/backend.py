@@ -53,7 +53,7 @@ class VerilogOptions:
         default="",
         metadata={"help": "run yosys, and nextpnr where there is one, and put what they find in report.json"},
     )
-    simulator: Literal["auto", "verilator", "iverilog"] = field(
+    simulator: Literal["auto", "verilator", "iverilog", "yosys"] = field(
         default="auto", metadata={"help": "what runs the circuit for `run` and `check`"}
     )
 
@@ -89,8 +89,8 @@ class Backend:
     def load(self, module: Module, options: VerilogOptions) -> Compiled:
         """The circuit in a simulator. Raises BnncError B0602 where there is none."""
         tools = simulators.found(options.simulator)
-        package = packaged(module, options)
-        return Compiled(package, tools, _cycles(package))
+        package, run = timed(module, options)
+        return Compiled(package, tools, _cycles(package), run)
 
 
 def layer_weights(boundary: Boundary) -> dict[str, np.ndarray]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bnnc.backends.verilog import simulators
-from bnnc.backends.verilog.package import Package, bench_files, circuit_files
+from bnnc.backends.verilog import interpreted, simulators
+from bnnc.backends.verilog.cycles import Timing
+from bnnc.backends.verilog.package import Package, bench_files, circuit_files, patience
 from bnnc.backends.verilog.simulators import Tool
 from bnnc.backends.verilog.testbench import file_of
 from bnnc.backends.verilog.top import Axis, axes_in, axes_out
@@ -24,8 +25,10 @@ MOST_INTERPRETED = 30_000
 class Compiled:
     """Callable: arrays by input name, batch first, to arrays by output name. Its files go with it."""
 
-    def __init__(self, package: Package, tools: list[Tool], cycles: int) -> None:
-        self._package, self._tools, self._cycles = package, tools, cycles
+    def __init__(self, package: Package, tools: list[Tool], cycles: int, timing: Timing | None = None) -> None:
+        self._package, self._tools = package, tools
+        self._cycles = timing.interval if timing else cycles
+        self._latency = timing.latency if timing else patience(package.design)
         self._folder = tempfile.TemporaryDirectory(prefix="bnnc-verilog-")
         self._files = {**circuit_files(package), **bench_files(package)}
         for name, text in self._files.items():
@@ -68,20 +71,44 @@ class Compiled:
     def _simulated(self, batch: int, folder: Path, axes: tuple[Axis, ...]) -> list[np.ndarray]:
         """What comes out, a row a beat."""
         outputs = axes_out(self._package.design)
-        arguments = [f"+images={batch}", "+dump"]
-        arguments += [f"+{file_of(axis, 'input')}={axis.prefix}.in" for axis in axes]
-        arguments += [f"+{file_of(axis, 'output')}={axis.prefix}.out" for axis in outputs]
         tool = self._tool(batch)
-        if tool.kind not in self._built:
-            self._built[tool.kind] = simulators.build(tool, self._package.design.name, self._files, folder)
-        printed = simulators.run(tool, self._built[tool.kind], arguments, folder)
-        if "DONE" not in printed:
-            raise simulators.failed(tool, printed or "it has stopped early")
+        if tool.kind == "yosys":
+            self._interpreted(tool, batch, folder)
+        else:
+            self._run(tool, batch, folder, axes)
         found = []
         for axis in outputs:
             words = words_from((folder / f"{axis.prefix}.out").read_text(encoding="ascii"), axis.width)
             found.append(words[:, : -(-axis.stream.bits // 8)])
         return found
+
+    def _run(self, tool: Tool, batch: int, folder: Path, axes: tuple[Axis, ...]) -> None:
+        """Run the testbench on the files of the inputs; it writes those of the outputs."""
+        outputs = axes_out(self._package.design)
+        arguments = [f"+images={batch}", "+dump"]
+        arguments += [f"+{file_of(axis, 'input')}={axis.prefix}.in" for axis in axes]
+        arguments += [f"+{file_of(axis, 'output')}={axis.prefix}.out" for axis in outputs]
+        if tool.kind not in self._built:
+            self._built[tool.kind] = simulators.build(tool, self._package.design.name, self._files, folder)
+        printed = simulators.run(tool, self._built[tool.kind], arguments, folder)
+        if "DONE" not in printed:
+            raise simulators.failed(tool, printed or "it has stopped early")
+
+    def _interpreted(self, tool: Tool, batch: int, folder: Path) -> None:
+        """The same with yosys, which runs no testbench."""
+        design = self._package.design
+
+        def script(text: str) -> None:
+            simulators.run(tool, tool.command, [text], folder)
+
+        if tool.kind not in self._built:
+            sources = [name for name in self._files if name.startswith("rtl/") and name.endswith(".v")]
+            script(interpreted.flattened(design, sources))
+            self._built[tool.kind] = list(tool.command)
+        try:
+            interpreted.run_through(design, batch, self._cycles, self._latency, folder, script)
+        except ValueError as reason:
+            raise simulators.failed(tool, str(reason)) from reason
 
     def _tool(self, batch: int) -> Tool:
         """The fastest simulator, or for a little work, until that is built, one that starts at once."""

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bnnc.backends.verilog import synthesis
 from bnnc.diagnostics import BnncError, Exit, error
 
-KINDS = ("verilator", "iverilog")
+KINDS = ("verilator", "iverilog", "yosys")
+"""The fastest first; each needs less than the one before."""
 ROUNDS = 3600
 """Seconds after which a simulator is given up."""
 
@@ -54,24 +56,34 @@ def iverilog() -> Tool | None:
     return Tool("iverilog", (compiler, runner)) if compiler and runner else None
 
 
+def yosys() -> Tool | None:
+    """Yosys as a package of this Python, or on PATH; a script is its last argument."""
+    command = synthesis.yosys_command()
+    return Tool("yosys", tuple(command)) if command else None
+
+
 def found(wanted: str = "auto") -> list[Tool]:
-    """The simulators here, the fastest first; only `wanted` unless that is auto. Raises BnncError B0602 for none."""
-    makers = {"verilator": verilator, "iverilog": iverilog}
+    """The simulators here, the fastest first; only `wanted` unless that is auto: then yosys only where there is no
+    other. Raises BnncError B0602 for none."""
+    makers = {"verilator": verilator, "iverilog": iverilog, "yosys": yosys}
     tools = [tool for kind in KINDS if wanted in ("auto", kind) for tool in [makers[kind]()] if tool]
     if tools:
-        return tools
-    names = "none of verilator, iverilog is here" if wanted == "auto" else f"{wanted} is not here"
+        return [tool for tool in tools if tool.kind != "yosys"] or tools
+    names = f"none of {', '.join(KINDS)} is here" if wanted == "auto" else f"{wanted} is not here"
     raise error(
         "B0602",
         f"running a circuit needs a simulator, and {names}",
         notes=("`bnnc emit --target verilog` works without one",),
-        helps=("apt install iverilog", "pip install 'bnnc[verilog]' (with make and a C++ compiler)"),
+        helps=("apt install iverilog", "pip install 'bnnc[verilog]' (quick with make and a C++ compiler)"),
         exit_code=Exit.ENVIRONMENT,
     )
 
 
 def build(tool: Tool, name: str, files: Mapping[str, str], folder: Path) -> list[str]:
-    """Build the testbench of circuit `name` in a folder that its files are in; the command that runs it there."""
+    """Build the testbench of circuit `name` in a folder that its files are in; the command that runs it there.
+
+    Yosys needs none: see interpreted.py.
+    """
     rtl = [file for file in files if file.startswith("rtl/") and file.endswith(".v")]
     bench = f"tb/{name}_tb.v"
     if tool.kind == "iverilog":
@@ -113,4 +125,4 @@ def failed(tool: Tool, text: str) -> BnncError:
     )
 
 
-__all__ = ["KINDS", "Tool", "build", "failed", "found", "iverilog", "run", "verilator"]
+__all__ = ["KINDS", "Tool", "build", "failed", "found", "iverilog", "run", "verilator", "yosys"]
