@@ -131,3 +131,10 @@ def test_files_that_are_no_network_are_refused() -> None:
     with pytest.raises(BnncError) as caught:
         Emulated({"net.c": b"", "net.json": b"{}"}, "cortex-m4")
     assert caught.value.diagnostics[0].code == "B0613"
+
+
+def test_a_batch_of_nothing_gives_nothing() -> None:
+    board = next(board for board in BOARDS if board.name == "unicorn-m0")
+    needs(board)
+    (outputs,) = Emulated(emitted(small(), board.machine), board.machine, board.name)([images(0)])
+    assert outputs.shape == (0, 10)
