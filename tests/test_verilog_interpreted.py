@@ -24,7 +24,7 @@ from bnnc.reference.run import run
 from tests.circuits import agrees
 from tests.strategies import random_inputs
 
-needs_yosys = pytest.mark.skipif(synthesis.yosys_command() is None, reason="needs yosys (pip install pyosys)")
+needs_yosys = pytest.mark.skipif(synthesis.native_yosys() is None, reason="needs yosys (pip install pyosys)")
 
 
 def dense(*widths: int) -> Module:
@@ -99,7 +99,7 @@ def test_a_batch_in_pieces_and_a_pace_that_was_guessed_too_high(monkeypatch: pyt
 
 
 def test_only_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthesis, "yosys_command", lambda: [sys.executable])
+    monkeypatch.setattr(synthesis, "native_yosys", lambda: [sys.executable])
     monkeypatch.setattr(simulators, "verilator", lambda: None)
     other = simulators.Tool("iverilog", ("iverilog", "vvp"))
     monkeypatch.setattr(simulators, "iverilog", lambda: other)

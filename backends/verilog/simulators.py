@@ -57,8 +57,8 @@ def iverilog() -> Tool | None:
 
 
 def yosys() -> Tool | None:
-    """Yosys as a package of this Python, or on PATH; a script is its last argument."""
-    command = synthesis.yosys_command()
+    """Yosys as the package pyosys, or on PATH; a script is its last argument."""
+    command = synthesis.native_yosys()
     return Tool("yosys", tuple(command)) if command else None
 
 

