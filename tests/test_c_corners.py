@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bnnc.backends.c import Backend
-from bnnc.ir import bit, fixed
+from bnnc.ir import bit, fixed, move
 from bnnc.ir.module import Input, Module, Output
-from bnnc.ir.types import Bit, Fix
+from bnnc.ir.types import Bit, Fix, Int
 from tests.c_code import SANITIZERS, build, needs_gcc, run
 
 
@@ -49,3 +49,17 @@ def test_outputs_in_fixed_point_are_tested_as_the_integers_that_they_are(tmp_pat
     slopes = np.array([[3], [5], [7]], np.int32) * np.int32((1 << 20) + 1)  # more bits than a float holds
     stream = fixed.Map(dense, np.empty((3, 0), np.int32), slopes, np.ones((3, 1), np.int64), 0, kind)
     passes(Module("net", (x,), (Output("y", stream, "float32"),)), "cortex-m0", tmp_path)
+
+
+@needs_gcc
+@pytest.mark.parametrize("layout", ["chw", "hwc"])
+def test_rows_of_a_model_that_turns_its_input_itself(layout: str, tmp_path: Path) -> None:
+    """As nets from Keras do: their input has its channels last, whatever the option says."""
+    rng = np.random.default_rng(0)
+    x = Input("x", Int(0, 255), (9, 7, 3))
+    image = move.Transpose(x, (2, 0, 1))
+    conv = bit.Conv(image, rng.choice([-1, 1], (5, 3, 3, 3)).astype(np.int8), (1, 1), (1, 1, 1, 1), (1, 1))
+    step = bit.Step(conv, np.zeros((1, 1), np.int32), np.array([[-1, 1]], np.int32), Bit())
+    again = bit.Conv(step, rng.choice([-1, 1], (4, 5, 3, 3)).astype(np.int8), (2, 2), (0, 0, 0, 0), (1, 1))
+    module = Module("net", (x,), (Output("y", again, "int32"),))
+    passes(module, "cortex-m4", tmp_path, input_layout=layout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bnnc.backends.c.interface import Interface, Signature
+from bnnc.loops.ir import Fetch, statements_of
 from bnnc.loops.lower.program import Lowered
 
 
@@ -48,6 +49,11 @@ def row_input(interface: Interface, signature: Signature, lowered: Lowered) -> R
             rows, width = p.shape[0], p.shape[1] * p.shape[2]
         else:
             channels, rows, width = p.shape
+    if lowered.streamed is not None:
+        # What a row is, the code says that takes it: models may turn their input themselves.
+        (fetch,) = {(s.runs, s.count) for s in statements_of(lowered.program.entry.body) if isinstance(s, Fetch)}
+        channels, width = fetch
+        rows = p.length // (channels * width)
     length = width * channels
     if lowered.streamed is not None:
         run = max(1, -(-lowered.streamed // 4))
