@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bnnc.backends.c import Backend
+from bnnc.diagnostics import BnncError
 from bnnc.ir import bit, fixed, move
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.types import Bit, Fix, Int
@@ -63,3 +64,10 @@ def test_rows_of_a_model_that_turns_its_input_itself(layout: str, tmp_path: Path
     again = bit.Conv(step, rng.choice([-1, 1], (4, 5, 3, 3)).astype(np.int8), (2, 2), (0, 0, 0, 0), (1, 1))
     module = Module("net", (x,), (Output("y", again, "int32"),))
     passes(module, "cortex-m4", tmp_path, input_layout=layout)
+
+
+def test_a_board_that_there_is_not_is_named_when_code_is_made() -> None:
+    x = Input("x", Bit(), (9,))
+    module = Module("net", (x,), (Output("y", bit.Dense(x, np.ones((2, 9), np.int8)), "int32"),))
+    with pytest.raises(BnncError, match="no board `mikrobit`"):
+        Backend().emit(module, Backend.Options(machine="cortex-m0", board="mikrobit"))

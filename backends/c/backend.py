@@ -79,6 +79,7 @@ class Backend:
 
     def emit(self, module: Module, options: COptions) -> Artifact:
         """NAME.h, NAME.c, NAME_selftest.c and NAME.json, or the files of a package."""
+        find(machine_named(options.machine).name, options.board)  # a board that there is not is named here too
         net, lowered = _made(module, options)
         files = {**_files(net, lowered), f"{net.prefix}_selftest.c": selftest_text(net).encode()}
         facts = _facts(net, lowered)
