@@ -71,8 +71,8 @@ class Timed(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a compiled network runs. `text` is for people; `installs` are lines to type where a better place, such as an
-    emulated board, is lacking."""
+    """Where a compiled network runs. `text` is for people; `emulated`: on no real machine, so it takes its time;
+    `installs` are lines to type where a better place, such as an emulated board, is lacking."""
 
     text: str
     emulated: bool = False
@@ -212,7 +212,8 @@ class Language(Protocol):
 
 class Backend(Protocol):
     """Makes an artifact of a module. `level` is `bit` or `loop`; `Options` is a frozen dataclass: its fields are the
-    `-X name=value` options, their metadata["help"] the documentation."""
+    `-X name=value` options, their metadata["help"] the documentation. `tools`: what it needs to run a module here; of
+    `a|b` one is enough."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -232,4 +233,13 @@ class Backend(Protocol):
 
     def load(self, module: Module, options: Any) -> Compiled:
         """The module, ready to be called in this process. Raises BnncError where it cannot run here."""
+        ...
+
+
+@runtime_checkable
+class Equipped(Protocol):
+    """What a backend may also be: one that knows better than PATH which of its tools work here."""
+
+    def tools_here(self) -> Sequence[str]:
+        """Those of its `tools` that are here."""
         ...

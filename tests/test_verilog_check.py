@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bnnc import api
+from bnnc.backends.verilog import simulators
 from bnnc.cli import check as check_command
 from bnnc.diagnostics import BnncError, Exit
 from bnnc.ir import bit, nn, store
@@ -73,6 +74,21 @@ def test_without_a_simulator_the_message_says_what_to_install(monkeypatch: pytes
     assert "apt install iverilog" in found.helps
     assert any("emit" in note for note in found.notes)
     assert api.emit(network(), "verilog").files
+
+
+def test_targets_names_the_simulators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulators, "verilator", lambda: simulators.Tool("verilator", ("verilator",)))
+    monkeypatch.setattr(simulators, "iverilog", lambda: None)
+    monkeypatch.setattr(simulators, "yosys", lambda: simulators.Tool("yosys", ("yosys",)))
+    (row,) = (row for row in bnnc("targets", "--json").json["targets"] if row["name"] == "verilog")
+    assert (row["needs"], row["found"]) == (["verilator|iverilog|yosys"], "verilator, yosys")
+    assert bnnc("targets", "verilog", "--json").json["found"] == "verilator, yosys"
+    assert "to run here it needs verilator|iverilog|yosys; found: verilator, yosys" in bnnc("targets", "verilog").out
+    narrow = bnnc("targets", COLUMNS="80").out.splitlines()
+    assert any(line.startswith("verilog ") and "verilator, yosys" in line for line in narrow)
+    for name in simulators.KINDS:
+        monkeypatch.setattr(simulators, name, lambda: None)
+    assert bnnc("targets", "verilog", "--json").json["found"] == "not found"
 
 
 def classifier() -> Module:

@@ -66,8 +66,12 @@ class Backend:
     api: ClassVar[int] = API_VERSION
     level: ClassVar[str] = "bit"
     machines: ClassVar[tuple[str, ...]] = ()
-    tools: ClassVar[tuple[str, ...]] = ()
+    tools: ClassVar[tuple[str, ...]] = ("|".join(simulators.KINDS),)
     Options: ClassVar[type[Any]] = VerilogOptions
+
+    def tools_here(self) -> list[str]:
+        """The simulators on this computer."""
+        return [tool.kind for tool in simulators.here()]
 
     def emit(self, module: Module, options: VerilogOptions) -> Artifact:
         """`rtl/`, `mem/`, `tb/`, Makefile and report.json. Raises BnncError B0620 to B0622, B0630 to B0632."""

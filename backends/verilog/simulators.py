@@ -62,11 +62,15 @@ def yosys() -> Tool | None:
     return Tool("yosys", tuple(command)) if command else None
 
 
-def found(wanted: str = "auto") -> list[Tool]:
-    """The simulators here, the fastest first; only `wanted` unless that is auto: then yosys only where there is no
-    other. Raises BnncError B0602 for none."""
+def here(wanted: str = "auto") -> list[Tool]:
+    """All simulators of this computer, the fastest first; only `wanted` unless that is auto."""
     makers = {"verilator": verilator, "iverilog": iverilog, "yosys": yosys}
-    tools = [tool for kind in KINDS if wanted in ("auto", kind) for tool in [makers[kind]()] if tool]
+    return [tool for kind in KINDS if wanted in ("auto", kind) for tool in [makers[kind]()] if tool]
+
+
+def found(wanted: str = "auto") -> list[Tool]:
+    """Those to use, the fastest first; yosys only where there is no other. Raises BnncError B0602 for none."""
+    tools = here(wanted)
     if tools:
         return [tool for tool in tools if tool.kind != "yosys"] or tools
     names = f"none of {', '.join(KINDS)} is here" if wanted == "auto" else f"{wanted} is not here"
@@ -125,4 +129,4 @@ def failed(tool: Tool, text: str) -> BnncError:
     )
 
 
-__all__ = ["KINDS", "Tool", "build", "failed", "found", "iverilog", "run", "verilator", "yosys"]
+__all__ = ["KINDS", "Tool", "build", "failed", "found", "here", "iverilog", "run", "verilator", "yosys"]

@@ -56,8 +56,8 @@ def targets(
             console.finish(targets=backends, frontends=frontends, **({"settings": settings} if settings else {}))
             return
         console.table(
-            ["name", "makes", "needs", "found"],
-            [[row["name"], row["makes"], ", ".join(row["needs"]) or "—", row["found"]] for row in backends],
+            ["name", "needs", "found", "makes"],
+            [[row["name"], ", ".join(row["needs"]) or "—", row["found"], row["makes"]] for row in backends],
         )
         console.put("")
         console.table(
@@ -82,22 +82,36 @@ def _row(plugin: Plugin) -> dict[str, Any]:
             "found": f"broken: {message}",
             "works": False,
         }
-    missing = [tool for tool in backend.tools if not _found(tool)]
     return {
         "name": plugin.name,
         "makes": backend.summary + (f" ({plugin.package})" if plugin.package else ""),
         "needs": list(backend.tools),
-        "found": f"without {', '.join(missing)}" if missing else "all",
+        "found": _found(backend),
         "works": True,
     }
 
 
-def _found(tool: str) -> bool:
-    """Whether a tool is there: one of `a|b` as a program on the path, or as a Python package."""
+def _found(backend: Backend) -> str:
+    """Which of a backend's tools are here, and which are not; of `a|b` one is enough."""
+    from bnnc.protocols import Equipped
+
+    alternatives = [tool.split("|") for tool in backend.tools]
+    if isinstance(backend, Equipped):
+        here = list(backend.tools_here())
+    else:
+        here = [name for names in alternatives for name in names if _is_here(name)]
+    missing = ["|".join(names) for names in alternatives if not set(names) & set(here)]
+    if missing and not here:
+        return "not found"
+    return ", ".join([*here, *(f"no {names}" for names in missing)]) or "all"
+
+
+def _is_here(tool: str) -> bool:
+    """Whether a tool is there, as a program on the path or as a Python package."""
     import importlib.util
     import shutil
 
-    return any(shutil.which(name) or importlib.util.find_spec(name.replace("-", "_")) for name in tool.split("|"))
+    return bool(shutil.which(tool) or importlib.util.find_spec(tool.replace("-", "_")))
 
 
 def _reader(plugin: Plugin) -> dict[str, Any]:
@@ -137,6 +151,7 @@ def _one(name: str, backend: Backend, settings: list[dict[str, str]] | None, con
             options=rows,
             machines=list(backend.machines),
             tools=list(backend.tools),
+            found=_found(backend),
             **more,
         )
         return
@@ -144,7 +159,10 @@ def _one(name: str, backend: Backend, settings: list[dict[str, str]] | None, con
     console.put("")
     console.table(["-X", "default", "does"], [[str(r["name"]), str(r["default"] or ""), str(r["help"])] for r in rows])
     console.put("")
-    console.put(f"--machine: {', '.join(backend.machines)}")
+    if backend.machines:
+        console.put(f"--machine: {', '.join(backend.machines)}")
+    if backend.tools:
+        console.put(f"to run here it needs {', '.join(backend.tools)}; found: {_found(backend)}")
     if settings is not None:
         _print_settings(settings, console)
 
