@@ -18,13 +18,14 @@ from bnnc.ir import bit, move
 from bnnc.ir.location import Location
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
-from bnnc.ir.types import Bit, Int
+from bnnc.ir.types import Bit, Int, Trit
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import I32, I64, Function, Program, Promise, compare, load
 from bnnc.loops.lower.network import lower
 from bnnc.loops.machine import CONTROLLERS
 from bnnc.loops.types import constant_buffer
 from bnnc.reference.loop import LoopError, run_entry
+from tests.test_c_rows import Growing
 
 FARTHEST = 6
 
@@ -63,6 +64,17 @@ def ternary() -> Module:
     return Module("ternary", (x,), (Output("y", step(rng, conv), "int8"),))
 
 
+def few_bits() -> Module:
+    """Ternary activations between a convolution and a dense layer."""
+    rng = np.random.default_rng(10)
+    x = Input("x", Bit(), (16, 6, 6))
+    conv = bit.Conv(x, signs(rng, 40, 16, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, -1)
+    table = np.tile(np.array([[-1, 0, 1]], np.int32), (40, 1))
+    three = bit.Step(conv, np.tile(np.array([[-3, 4]], np.int32), (40, 1)), table, Trit())
+    second = step(rng, bit.Conv(three, signs(rng, 33, 40, 3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 1, 0))
+    return Module("few_bits", (x,), (Output("y", second, "int8"),))
+
+
 def perceptron() -> Module:
     rng = np.random.default_rng(9)
     x = Input("x", Bit(), (300,))
@@ -76,6 +88,7 @@ NETWORKS = {
     "digits": digits,
     "ternary": ternary,
     "perceptron": perceptron,
+    "few bits": few_bits,
 }
 
 
@@ -118,6 +131,20 @@ def test_no_input_executes_more_and_the_bound_is_near(network: str, machine: str
             within = estimates[layer.function] * COSTS[machine].margin
             assert layer.count <= within + 4, (layer, within)  # the clock is exact to two instructions or so
     assert worst <= most <= FARTHEST * worst
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["cortex-m0", "cortex-m4"])
+def test_no_input_of_any_network_executes_more(machine: str) -> None:
+    if find(machine).installs:
+        pytest.skip(f"needs an emulated board: {'; '.join(find(machine).installs)}")
+    for seed in range(100, 130):
+        module = Growing(seed).module(seed % 6)
+        files = Backend().emit(module, Backend.Options(machine=machine, name="net")).files
+        most = json.loads(files["net.json"])["instructions_at_most"]
+        board = Emulated(files, machine)
+        for sample in samples(module):
+            assert board.count([sample[None]])[0].total <= most, seed
 
 
 def test_machines_that_nobody_measured_have_no_bound() -> None:

@@ -39,6 +39,7 @@ from bnnc.loops.ir import (
     Statement,
     Store,
     Unary,
+    Unpack,
     Variable,
     While,
     statements_of,
@@ -410,6 +411,8 @@ class _Walk:
                 return costs.choice
             case Convert("zext" | "sext" | "trunc", value, _):
                 return 0 if isinstance(value, Load) else costs.operation / 2
+            case Unpack():
+                return 2 * costs.operation
             case Pack(values, _):
                 return (costs.choice + 3 * costs.operation) * len(values)
             case Fma() | Binary() | Unary() | Compare() | Convert() if floats:

@@ -25,6 +25,7 @@ from bnnc.loops.ir import (
     Convert,
     Expression,
     Function,
+    Promise,
     Variable,
     compare,
     constant,
@@ -266,7 +267,9 @@ class PlaneConv:
             own = b.let(self._slot(b, oldest, line) * len(self.scales) + plane, "own")
             place = b.let(own * self.line.places + x * window.strides[1] + self.begin_places, "from")
             first = b.let(Convert("zext", load(lists, place), I64), "first") if not self.alone else constant(0, I64)
-            number = b.let(Convert("zext", load(lists, place + window.kernel[1]), I64) - first, "number")
+            most = self.line.bits if self.alone else window.kernel[1] * self.image.channels
+            found = Convert("zext", load(lists, place + window.kernel[1]), I64) - first
+            number = b.let(found, "number", Promise(most))
             listed = Binary("shl", Convert("trunc", number, I32), constant(shift, I32))
             b.assign(count, count + listed if scale > 0 else count - listed)
             weights = at(self.weights, group * self.group_size + line * taps - x * back)
