@@ -33,7 +33,7 @@ LFC = ZOO / "bnnpynq_lfc_w1a1_mnist" / "bnnpynq_lfc_w1a1_mnist.onnx"
 CNV = ZOO / "bnnpynq_cnv_w1a1_cifar10" / "bnnpynq_cnv_w1a1_cifar10.onnx"
 
 FINN_TFC = {"pe": "16,8,8,10", "simd": "49,16,8,8"}
-FINN_LFC = {"pe": "32,64,32,10", "simd": "64,32,64,8"}
+FINN_LFC = {"pe": "32,64,32,10", "simd": "49,32,64,8"}
 FINN_CNV = {"pe": "16,32,16,16,4,1,1,1,5", "simd": "3,32,32,32,32,32,4,8,1"}
 
 
