@@ -10,6 +10,7 @@ import numpy as np
 
 from bnnc.backends.c.expressions import ExpressionPrinter, word_type
 from bnnc.backends.c.names import RESERVED, Locals, comment_text
+from bnnc.backends.c.pruning import pruned, touched, variables_read
 from bnnc.backends.c.ranges import Interval, Ranges
 from bnnc.backends.c.runs import runs_of
 from bnnc.backends.c.sums import TOGETHER, sums_at
@@ -40,7 +41,6 @@ from bnnc.loops.ir import (
     Variable,
     While,
     buffers_of,
-    expressions_of,
     nodes_of,
     statements_of,
 )
@@ -257,9 +257,9 @@ class _FunctionPrinter(ExpressionPrinter):
                 self._printed.elements.add(parameter.element)
                 constant = "const " if parameter.access == "read" else ""
                 parameters.append(f"{constant}{ELEMENTS[parameter.element]} *restrict {name}")
-        body = _pruned(function.body)
+        body = pruned(function.body)
         printed = replace(function, body=body)
-        read = set(buffers_of(printed)) | _variables_read(printed)
+        read = set(buffers_of(printed)) | variables_read(printed)
         unread = [p for p in function.parameters if p not in read]
         for parameter in unread:
             own = self.names[parameter] if isinstance(parameter, Variable) else self._buffers[parameter]
@@ -275,13 +275,13 @@ class _FunctionPrinter(ExpressionPrinter):
         self._by_rows = by_rows
         self._start(entry)
         self._buffers.update(casts)
-        touched = _touched(entry)
+        known = touched(entry)
         for buffer in buffers_of(entry):
             if buffer.space == "arena":
                 self._printed.elements.add(buffer.element)
-            if buffer in touched:  # what the entry itself reads and writes
+            if buffer in known:  # what the entry itself reads and writes
                 name = self._buffers[buffer] = self._locals.fresh(buffer.name)
-                constant = "const " if touched[buffer] == "read" else ""
+                constant = "const " if known[buffer] == "read" else ""
                 self._line(f"{constant}uint32_t *const {name} = arena + {buffer.offset // 4};")
         for fetch in (s for s in statements_of(entry.body) if isinstance(s, Fetch)):
             target = fetch.target.buffer
@@ -293,7 +293,7 @@ class _FunctionPrinter(ExpressionPrinter):
         for sample in loops:  # none where nothing is to be done
             self.ranges.fix(sample.variable, (0, 0))
             self.names[sample.variable] = "0"
-            self._statements(_pruned(sample.body))
+            self._statements(pruned(sample.body))
         self._finish()
         return self._lines
 
@@ -458,65 +458,6 @@ class _FunctionPrinter(ExpressionPrinter):
                 return where + offset
             return f"({wanted} *)(void *)({where}){offset}"
         return f"{self._name_of(buffer)}{offset}"
-
-
-def _touched(entry: Function) -> dict[Buffer, str]:
-    """The numbers in the arena that a function reads or writes itself."""
-    found: dict[Buffer, str] = {}
-    for statement in statements_of(entry.body):
-        for root in expressions_of(statement):
-            for node in nodes_of(root):
-                if isinstance(node, Load) and node.buffer.space == "arena" and node.buffer.element == I32:
-                    found.setdefault(node.buffer, "read")
-        if isinstance(statement, Store) and statement.buffer.space == "arena" and statement.buffer.element == I32:
-            found[statement.buffer] = "both"
-    return found
-
-
-def _variables_read(function: Function) -> set[object]:
-    found: set[object] = set()
-    for statement in statements_of(function.body):
-        for root in expressions_of(statement):
-            found.update(node for node in nodes_of(root) if isinstance(node, Variable))
-    return found
-
-
-def _pruned(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """Without assignments to variables that nothing reads: compilers warn of them."""
-    while True:
-        read: set[Variable] = set()
-        for statement in statements_of(body):
-            for root in expressions_of(statement):
-                for node in nodes_of(root):
-                    if isinstance(node, Variable) and not (
-                        isinstance(statement, Assign) and statement.variable is node
-                    ):
-                        read.add(node)
-        smaller = _without(body, read)
-        if sum(1 for _ in statements_of(smaller)) == sum(1 for _ in statements_of(body)):
-            return body
-        body = smaller
-
-
-def _without(body: tuple[Statement, ...], read: set[Variable]) -> tuple[Statement, ...]:
-    kept: list[Statement] = []
-    for statement in body:
-        match statement:
-            case Assign(variable, _):
-                if variable in read:
-                    kept.append(statement)
-            case For(variable, start, stop, step, inner):
-                if rest := _without(inner, read):
-                    kept.append(For(variable, start, stop, step, rest))
-            case While(condition, inner):
-                kept.append(While(condition, _without(inner, read)))
-            case If(condition, then, otherwise):
-                one, two = _without(then, read), _without(otherwise, read)
-                if one or two:
-                    kept.append(If(condition, one, two))
-            case _:
-                kept.append(statement)
-    return tuple(kept)
 
 
 def _wrapped(line: str, depth: int) -> list[str]:
