@@ -64,6 +64,10 @@ def test_rows_of_a_model_that_turns_its_input_itself(layout: str, tmp_path: Path
     again = bit.Conv(step, rng.choice([-1, 1], (4, 5, 3, 3)).astype(np.int8), (2, 2), (0, 0, 0, 0), (1, 1))
     module = Module("net", (x,), (Output("y", again, "int32"),))
     passes(module, "cortex-m4", tmp_path, input_layout=layout)
+    header = (tmp_path / "net.h").read_text()
+    assert "[height][width][channel]" in header
+    for axis, size in (("HEIGHT", 9), ("WIDTH", 7), ("CHANNELS", 3)):
+        assert f"#define NET_INPUT_{axis} {size}u" in header
 
 
 def test_a_board_that_there_is_not_is_named_when_code_is_made() -> None:

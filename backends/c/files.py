@@ -99,7 +99,7 @@ def header_text(net: Net) -> str:
         lines.append(f"#define {stem}_LEN {p.length}u")
         lines.append(f"#define {stem}_BYTES {p.length * p.element_bytes}u")
         if len(p.shape) == 3:
-            last = p.label in net.interface.transposed
+            last = p.label in net.interface.channels_last
             height, width, channels = p.shape if last else (p.shape[1], p.shape[2], p.shape[0])
             for axis, size in (("HEIGHT", height), ("WIDTH", width), ("CHANNELS", channels)):
                 lines.append(f"#define {stem}_{axis} {size}u")

@@ -49,13 +49,15 @@ class Scale:
 class Interface:
     """`module` computes what the C code computes; `scales` say what its integers stand for, by output name.
 
-    `transposed`: inputs whose arrays the C code takes with the channels last.
+    `transposed`: inputs that the user gives with the channels first and the C code takes with them last.
+    `channels_last`: those, and images that the model itself takes with the channels last (Keras).
     """
 
     original: Module
     module: Module
     scales: Mapping[str, Scale]
     transposed: frozenset[str]
+    channels_last: frozenset[str]
 
     def given(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The user's arrays, batch first, in the order in which the C code reads them."""
@@ -76,10 +78,10 @@ class Interface:
 def interface_of(module: Module, channels_last: bool) -> Interface:
     """The interface of a «bit» module."""
     changes: dict[Op, Op] = {}
-    transposed = set()
+    transposed, already = set(), {op.name for op in module.inputs if _turns_itself(module, op)}
     inputs = []
     for op in module.inputs:
-        if channels_last and len(op.type.shape) == 3:
+        if channels_last and len(op.type.shape) == 3 and op.name not in already:
             channels, height, width = op.type.shape
             turned = dataclasses.replace(op, shape=(height, width, channels))
             changes[op] = move.Transpose(turned, (2, 0, 1), loc=op.loc)
@@ -99,7 +101,15 @@ def interface_of(module: Module, channels_last: bool) -> Interface:
     made = dataclasses.replace(module, outputs=tuple(outputs))
     if changes:
         made = _with_inputs(made, tuple(inputs), changes)
-    return Interface(module, made, scales, frozenset(transposed))
+    return Interface(module, made, scales, frozenset(transposed), frozenset(transposed | already))
+
+
+def _turns_itself(module: Module, op: Input) -> bool:
+    """Whether a model takes an image with the channels last, and only to turn it round."""
+    readers = module.users()[op]
+    outputs = {output.value for output in module.outputs}
+    turned = all(isinstance(reader, move.Transpose) and reader.perm == (2, 0, 1) for reader in readers)
+    return len(op.type.shape) == 3 and bool(readers) and turned and op not in outputs
 
 
 def _with_inputs(module: Module, inputs: tuple[Input, ...], changes: dict[Op, Op]) -> Module:
@@ -160,7 +170,7 @@ def signature_of(interface: Interface, program: Program, prefix: str) -> Signatu
     for op, buffer in zip(interface.module.inputs, program.inputs, strict=True):
         unsigned = buffer.element == I8 and is_integer(op.dtype) and value_range(op.dtype)[1] > 127
         kind = "uint8_t" if unsigned else _SIGNED[buffer.element]
-        last = op.name in interface.transposed
+        last = op.name in interface.channels_last
         inputs.append(
             _parameter(names, "in", op.name, len(program.inputs), kind, buffer, op.type.shape, _input(op, last))
         )

@@ -45,7 +45,7 @@ def row_input(interface: Interface, signature: Signature, lowered: Lowered) -> R
     arena = -(-lowered.program.arena_bytes // 4)
     rows, width, channels = 1, p.length, 1
     if len(p.shape) == 3:
-        if p.label in interface.transposed:
+        if p.label in interface.channels_last:
             rows, width = p.shape[0], p.shape[1] * p.shape[2]
         else:
             channels, rows, width = p.shape
