@@ -167,7 +167,8 @@ def test_a_model_that_is_not_there_suggests(tmp_path: Path, monkeypatch: pytest.
 
 def test_an_interrupted_process_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
     script = (
-        "import sys, time, bnnc.api\n"
+        "import signal, sys, time, bnnc.api\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs of shells ignore it
         "def load(*a, **k):\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "bnnc.api.load = load\n"
         f"sys.argv = ['bnnc', 'show', {str(MODEL)!r}]\n"

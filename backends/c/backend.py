@@ -89,6 +89,8 @@ class Backend:
             more = training_files(options.source, f"{net.prefix}_train", net.machine, channels_last=hwc, anew=anew)
             files |= more.files
             facts |= {name: facts[name] + value for name, value in more.facts.items()}
+            facts["ram_bytes"] += more.facts["arena_bytes"]
+            facts["flash_bytes"] += more.facts["weight_bytes"]
         _refuse_mixtures(options)
         if options.single_header:
             files = single_header(files, net.prefix)
