@@ -52,14 +52,6 @@ def elements_of(stream: Stream) -> Elements:
     return Elements(bit // stream.width, weight * stream.multiplier, offset)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A bit that says Σ_b weights[row, b] * b >= threshold, of a layer's `rows` and input bits."""
-
-    row: int
-    threshold: int
-
-
 @dataclass(frozen=True, eq=False)
 class Sums:
     """The comparisons of a layer, neuron by neuron, on integer rows of its input bits.

@@ -89,11 +89,6 @@ class Form:
         """Planes of the packed weights."""
         return len(self.weights) if self.weights else 1 + self.masked
 
-    @property
-    def operations(self) -> int:
-        """Popcounts for one word and output: the cost, to choose between kernels."""
-        return sum(len(step.terms) for step in self.passes)
-
     def alike(self, other: Form) -> Form | None:
         """`other`, if it is cheaper and outputs can be made of its counts in the same way; else None."""
         same = (other.scale, other.halo_value, other.sign_bits) == (self.scale, self.halo_value, self.sign_bits)
