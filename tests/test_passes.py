@@ -202,6 +202,22 @@ def test_a_pool_behind_a_batch_norm_works_on_integers() -> None:
     assert not any(isinstance(op, nn.Pool) for op in bits.ops())
 
 
+@pytest.mark.parametrize("spatial", [(), (5,), (4, 3)], ids=str)
+def test_a_row_of_thresholds_for_each_channel_is_a_step(spatial: tuple[int, ...]) -> None:
+    """As FINN streamlines batch norms into them: thresholds [channels, n] on tensors of any rank."""
+    rng = np.random.default_rng(len(spatial))
+    weights = rng.choice(np.array([-1, 1], np.float32), (6, 4, *(1 for _ in spatial)))
+    x = Input("x", Int(-3, 3), (4, *spatial))
+    ones = (1,) * len(spatial)
+    kernel = nn.Constant(weights)
+    sums: Op = nn.Conv(x, kernel, None, ones, (0,) * 2 * len(spatial), ones) if spatial else nn.Dense(x, kernel, None)
+    table = np.sort(rng.integers(-9, 9, (6, 3)).astype(np.float32), 1)
+    levels = nn.MultiThreshold(sums, nn.Constant(table))
+    bits = both(Module("rows", (x,), (Output("y", levels),)), {"x": rng.integers(-3, 4, (7, 4, *spatial))})
+    assert not any(isinstance(op, nn.MultiThreshold) for op in bits.ops())
+    assert any(isinstance(op, bit.Step) for op in bits.ops())
+
+
 def test_pixels_reach_a_binary_first_layer_as_integers() -> None:
     rng = np.random.default_rng(5)
     x = Input("x", U8, (1, 7, 5))

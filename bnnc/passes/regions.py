@@ -117,9 +117,9 @@ class Regions:
             return None
         first = next(iter(sources))
         assert first is not None
-        fits = op.type.shape == first.type.shape and all(
-            _per_channel(x, len(op.type.shape)) for x in op.operands if isinstance(x, nn.Constant)
-        )
+        # Rows of thresholds are channels, whatever the rank of the tensor.
+        constants = () if isinstance(op, nn.MultiThreshold) else (x for x in op.operands if isinstance(x, nn.Constant))
+        fits = op.type.shape == first.type.shape and all(_per_channel(x, len(op.type.shape)) for x in constants)
         return first if len(sources) == 1 and fits and all(_dynamic(x, self._sources) for x in op.operands) else op
 
     def region(self, root: Op) -> Region | None:
