@@ -33,6 +33,14 @@ class Value:
         return bool(np.array_equal(self.order, canonical_order(self.type.shape)))
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A tensor that is the same for every sample: values [1, *shape]."""
+
+    values: np.ndarray
+    type: TensorType
+
+
 def canonical_order(shape: tuple[int, ...]) -> np.ndarray:
     """The order of [C, *spatial] pixel by pixel, channels ascending (int64)."""
     channels = shape[0] if shape else 1
@@ -66,12 +74,16 @@ def literal(bits: int, value: int) -> str:
 
 
 class Circuit:
-    """The engines so far. `op` of every method is the layer for whose sake something is added."""
+    """The engines so far. `op` of every method is the layer for whose sake something is added.
 
-    def __init__(self, names: Names, labels: dict[Op, str]) -> None:
+    `pace`: the cycles a sample may take everywhere, those of the slowest layer.
+    """
+
+    def __init__(self, names: Names, labels: dict[Op, str], pace: int) -> None:
         self.engines: list[Engine] = []
         self.layers: list[Layer] = []
         self.entries: set[str] = set()
+        self.pace = pace
         self._names, self._labels = names, labels
 
     def label(self, op: Op) -> str:
@@ -126,6 +138,14 @@ class Circuit:
             stream = value.stream
         return dataclasses.replace(value, stream=dataclasses.replace(stream, pixels=pixels, channels=channels))
 
+    def fast(self, value: Value, beats: int, op: Op) -> Value:
+        """The same elements, no less lanes, and as many as pixels of `beats` beats in all, one lane each, need."""
+        stream = value.stream
+        lanes = stream.lanes
+        while -(-beats // lanes) > self.pace and lanes < stream.channels:
+            lanes = next(n for n in range(lanes + 1, stream.channels + 1) if stream.channels % n == 0)
+        return self.width(value, lanes, op)
+
     def width(self, value: Value, lanes: int, op: Op) -> Value:
         """The same elements, `lanes` a beat (a number that divides the elements of a sample)."""
         stream = value.stream
@@ -149,13 +169,15 @@ class Circuit:
         made = self.through(op, "fifo", "bnnc_fifo", parameters, value, stream, buffer_pace(depth))
         return dataclasses.replace(value, stream=made)
 
-    def constant(self, op: Op, values: np.ndarray, kind: TensorType, lanes: int) -> Value:
-        """The same tensor for every sample ([1, *shape]), pixel by pixel."""
-        name = self.fresh(op, "constant")
-        stream = stream_of(name, kind, 1)
-        stream = dataclasses.replace(stream, lanes=math.gcd(lanes, stream.channels))
-        order = canonical_order(kind.shape)
-        raw = (values.reshape(-1).astype(np.int64)[order] - stream.offset) // stream.multiplier
+    def constant(self, op: Op, known: Known, like: Value) -> Value:
+        """A known tensor: in the order of `like` if that has its shape, else pixel by pixel; with about its lanes."""
+        kind, name = known.type, self.fresh(op, "constant")
+        stream, order = stream_of(name, kind, 1), canonical_order(kind.shape)
+        if like.type.shape == kind.shape:
+            stream = dataclasses.replace(stream, pixels=like.stream.pixels, channels=like.stream.channels)
+            order = like.order
+        stream = dataclasses.replace(stream, lanes=math.gcd(like.stream.lanes, stream.channels))
+        raw = (known.values.reshape(-1).astype(np.int64)[order] - stream.offset) // stream.multiplier
         words = repeating(raw.reshape(stream.beats, stream.lanes), stream.beats)
         parameters: Parameters = [
             ("WIDTH", stream.bits),
@@ -249,6 +271,6 @@ def repeating(rows: np.ndarray, beats: int) -> np.ndarray:
 
 
 __all__ = [
-    "FILL", "Circuit", "Listed", "Parameters", "Value", "canonical_order", "encoding", "literal", "repeating",
+    "FILL", "Circuit", "Known", "Listed", "Parameters", "Value", "canonical_order", "encoding", "literal", "repeating",
     "stream_of", "width_of",
 ]  # fmt: skip

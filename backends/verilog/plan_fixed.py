@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bnnc.backends.verilog.circuit import Circuit, Value, repeating, width_of
+from bnnc.backends.verilog.circuit import Circuit, Known, Value, repeating, width_of
 from bnnc.backends.verilog.design import Block, Folding, Memory, Pace, Stream, memory
 from bnnc.backends.verilog.plan_joins import aligned
 from bnnc.backends.verilog.plan_layers import channel_major, sums
@@ -18,7 +18,7 @@ from bnnc.backends.verilog.plan_pools import pooled
 from bnnc.ir import fixed
 from bnnc.ir.fixed import fraction
 from bnnc.ir.op import Op
-from bnnc.ir.types import stored_range
+from bnnc.ir.types import TensorType, stored_range
 
 Parameters = list[tuple[str, int | str | Memory]]
 WORD = 32
@@ -147,15 +147,27 @@ def table(circuit: Circuit, op: fixed.Table, value: Value) -> Value:
     return Value(out, value.order, op.type)
 
 
-def _operands(circuit: Circuit, op: fixed.Add | fixed.Mul, values: Sequence[Value]) -> list[Value]:
+def _operands(circuit: Circuit, op: fixed.Add | fixed.Mul, given: Sequence[Value | Known]) -> list[Value]:
     """The operands as numbers of the result's shape, in one order."""
-    shaped = [broadcast(circuit, op, as_numbers(circuit, value, op), op.type.shape) for value in values]
-    return aligned(circuit, op, shaped)
+    shape = op.type.shape
+    shaped = [broadcast(circuit, op, as_numbers(circuit, x, op), shape) for x in given if isinstance(x, Value)]
+    values = aligned(circuit, op, shaped)
+    like, streamed = values[0], iter(values)
+    return [
+        next(streamed)
+        if isinstance(x, Value)
+        else as_numbers(circuit, circuit.constant(op, _expanded(x, shape), like), op)
+        for x in given
+    ]
 
 
-def add(circuit: Circuit, op: fixed.Add, values: Sequence[Value]) -> Value:
+def _expanded(known: Known, shape: tuple[int, ...]) -> Known:
+    return Known(np.broadcast_to(known.values, (1, *shape)), TensorType(known.type.dtype, shape))
+
+
+def add(circuit: Circuit, op: fixed.Add, given: Sequence[Value | Known]) -> Value:
     """Two streams in one engine; more of them are summed exactly first, and settled at the end."""
-    values = _operands(circuit, op, values)
+    values = _operands(circuit, op, given)
     shifts = [op.point - fraction(x.type.dtype) for x in op.xs]
     end = op.point - fraction(op.dtype)
     if len(values) == 2:
@@ -202,9 +214,9 @@ def add(circuit: Circuit, op: fixed.Add, values: Sequence[Value]) -> Value:
     return settled(circuit, op, Value(total, values[0].order, op.type), np.zeros(1, np.int64), factor, end)
 
 
-def mul(circuit: Circuit, op: fixed.Mul, values: Sequence[Value]) -> Value:
+def mul(circuit: Circuit, op: fixed.Mul, given: Sequence[Value | Known]) -> Value:
     """A gate: the product of two streams."""
-    values = _operands(circuit, op, values)
+    values = _operands(circuit, op, given)
     a, b = (value.stream for value in values)
     parameters: Parameters = [
         ("LANES", a.lanes),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from bnnc.backends.verilog.circuit import FILL, Circuit, Value, canonical_order
-from bnnc.backends.verilog.design import Listed, Pace
+from bnnc.backends.verilog.design import Block, Listed, Pace
+from bnnc.backends.verilog.layers import divisors
 from bnnc.backends.verilog.plan_numbers import as_numbers
 from bnnc.ir import move
 from bnnc.ir.op import Op
@@ -66,28 +68,51 @@ def broadcast(circuit: Circuit, op: Op, value: Value, shape: tuple[int, ...]) ->
     if given == shape:
         return dataclasses.replace(value, type=kind)
     value = dataclasses.replace(value, type=TensorType(value.type.dtype, given))
-    pixels = kind.size // shape[0]
     if given[0] == shape[0] and value.type.size == shape[0]:  # a vector for every pixel
-        value = circuit.pixel_major(value, op)
-        return _repeated(circuit, op, value, value.stream.chunks, pixels, kind)
-    if given[0] == 1 and value.type.size == pixels:  # a number for all channels
-        value = circuit.width(circuit.pixel_major(value, op), 1, op)
-        return _repeated(circuit, op, value, 1, shape[0], kind)
+        value = circuit.fast(circuit.pixel_major(value, op), kind.size, op)
+        pixels = kind.size // shape[0]
+        return _repeated(
+            circuit, op, value, value.stream.chunks, pixels, Value(value.stream, canonical_order(shape), kind)
+        )
+    copied = [axis for axis, size in enumerate(given) if size != shape[axis]]
+    if max(copied) < 2 or value.type.size == 1:
+        return _copied(circuit, op, value, copied, kind)
     index = np.arange(value.type.size).reshape(given)
     return _taken(circuit, op, value, np.ascontiguousarray(np.broadcast_to(index, shape)).reshape(-1), kind)
 
 
-def _repeated(circuit: Circuit, op: Op, value: Value, beats: int, times: int, kind: TensorType) -> Value:
-    """Each group of beats, `times` over: pixel by pixel."""
+def _copied(circuit: Circuit, op: Op, value: Value, copied: Sequence[int], kind: TensorType) -> Value:
+    """Each element with its copies behind it, which are channels of its pixel: as many side by side as the pace needs,
+    the others in further beats."""
+    stream, times = value.stream, kind.size // value.type.size
+    beside = next(n for n in divisors(times) if kind.size <= stream.lanes * n * circuit.pace or n == times)
+    shape = tuple(kind.shape[axis] for axis in copied)
+    copies = canonical_order(shape) if copied[0] == 0 else np.arange(times)
+    last = range(-len(copied), 0)
+    places = np.moveaxis(np.arange(kind.size).reshape(kind.shape), copied, last).reshape(-1, times)[:, copies]
+    order = places[value.order].reshape(stream.beats, stream.lanes, times // beside, beside).swapaxes(1, 2).reshape(-1)
+    if beside > 1:
+        parameters = [("WIDTH", stream.width), ("LANES", stream.lanes), ("COPIES", beside)]
+        out = dataclasses.replace(stream, channels=stream.channels * beside, lanes=stream.lanes * beside)
+        pace = Pace((Block(1, 1),), latency=0)
+        value = dataclasses.replace(
+            value, stream=circuit.through(op, "copies", "bnnc_copies", parameters, value, out, pace)
+        )
+    result = Value(value.stream, order, kind)
+    return _repeated(circuit, op, value, 1, times // beside, result) if times > beside else result
+
+
+def _repeated(circuit: Circuit, op: Op, value: Value, beats: int, times: int, result: Value) -> Value:
+    """Each group of beats, `times` over. The type and order of the result are given."""
     stream = value.stream
     name = circuit.fresh(op, "repeat")
     group, place = np.divmod(np.arange(stream.beats * times), beats * times)
     needs = Listed(group * beats + np.minimum(place + 1, beats))
-    channels = kind.shape[0]
-    out = dataclasses.replace(stream, name=name, pixels=kind.size // channels, channels=channels)
+    pixels = times if beats == stream.beats else stream.pixels
+    out = dataclasses.replace(stream, name=name, pixels=pixels, channels=stream.elements * times // pixels)
     parameters = [("WIDTH", stream.bits), ("BEATS", beats), ("TIMES", times)]
     circuit.add(name, "bnnc_repeat", op, parameters, [("in", stream)], [out], Pace((needs,), latency=2))
-    return Value(out, canonical_order(kind.shape), kind)
+    return dataclasses.replace(result, stream=out)
 
 
 __all__ = ["broadcast", "moved"]

@@ -45,7 +45,8 @@ def pooled(
 ) -> Stream:
     """The stream of pooled raw numbers: 0 maximum, 1 minimum, 2 sum of factor * raw + offset."""
     window = window_of(op, op.kernel)
-    stream = value.stream
+    stream = circuit.fast(value, math.prod(window.out) * window.taps * value.stream.channels, op).stream
+    value = dataclasses.replace(value, stream=stream)
     seen = windowed(circuit, value, window, op, stream.chunks, stream.lanes, worst)
     parameters: list[tuple[str, int | str | Memory]] = [
         ("LANES", stream.lanes),

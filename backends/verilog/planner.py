@@ -10,7 +10,7 @@ import numpy as np
 
 from bnnc.backends.verilog import plan_fixed
 from bnnc.backends.verilog.boundary import Boundary
-from bnnc.backends.verilog.circuit import Circuit, Value, canonical_order, stream_of
+from bnnc.backends.verilog.circuit import Circuit, Known, Value, canonical_order, stream_of
 from bnnc.backends.verilog.classes import Ranking, classes, ranking_of
 from bnnc.backends.verilog.design import Design, Folding, Layer, Stream
 from bnnc.backends.verilog.fifos import sized
@@ -41,13 +41,13 @@ ONE: dict[type[Op], Handler] = {
     **dict.fromkeys((move.Reshape, move.Transpose, move.Slice, move.Gather, move.Expand, move.Pad), moved),
 }
 """Ops of one operand."""
-MANY: dict[type[Op], Callable[[Circuit, Any, Sequence[Value]], Value]] = {
-    bit.Add: add,
-    move.Concat: concat,
+MANY: dict[type[Op], Callable[[Circuit, Any, Sequence[Value]], Value]] = {bit.Add: add, move.Concat: concat}
+"""Ops of any number of operands."""
+BROADCASTING: dict[type[Op], Callable[[Circuit, Any, Sequence[Value | Known]], Value]] = {
     fixed.Add: plan_fixed.add,
     fixed.Mul: plan_fixed.mul,
 }
-"""Ops of any number of operands."""
+"""Ops of any number of operands, which are brought to one shape."""
 
 
 def labels_of(boundary: Boundary) -> dict[Op, str]:
@@ -87,7 +87,6 @@ def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) ->
     """The circuit of a network. Raises BnncError B0622 for what no engine does."""
     labels = labels_of(boundary)
     names = Names()
-    circuit = Circuit(names, labels)
     reads = _reads(boundary)
     ranking = ranking_of(boundary)
     if isinstance(ranking, Ranking):
@@ -96,9 +95,11 @@ def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) ->
     inside = {op: chain for chain in unfolded for op in chain.ops}
     values: dict[Op, list[Value]] = {}
     entries = []
+    pace = _pace(boundary, labels, folding, inside)
+    streams = {op: _entry_stream(boundary, op, labels, folding, inside, pace) for op in boundary.entries}
+    circuit = Circuit(names, labels, max([pace, *(stream.beats for stream in streams.values())]))
     for op in boundary.entries:
-        stream = _entry_stream(boundary, op, labels, folding, inside)
-        stream = dataclasses.replace(stream, name=names.fresh(f"{labels[op]}_in"))
+        stream = dataclasses.replace(streams[op], name=names.fresh(f"{labels[op]}_in"))
         value = Value(stream, canonical_order(op.type.shape), op.type)
         entries.append(value)
         circuit.entries.add(stream.name)
@@ -115,12 +116,7 @@ def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) ->
                 results.setdefault(value.stream.name, (op, value))
                 values[op] = circuit.forked(value, reads[op], op)
             continue
-        operands = [values[x].pop(0) if x in values else None for x in op.operands]
-        lanes = next(value.stream.lanes for value in operands if value is not None)
-        given = [
-            value or circuit.constant(op, constants[x], x.type, lanes)
-            for value, x in zip(operands, op.operands, strict=True)
-        ]
+        given = [values[x].pop(0) if x in values else Known(constants[x], x.type) for x in op.operands]
         value = _planned(circuit, op, given, folding)
         if value.stream.name not in circuit.entries:
             results.setdefault(value.stream.name, (op, value))
@@ -145,7 +141,11 @@ def plan(boundary: Boundary, folding: Folding, unrolling: Unrolling = FOLDED) ->
     return Plan(design, tuple(entries), cuts, rank, reason, tuple(results.values()))
 
 
-def _planned(circuit: Circuit, op: Op, operands: list[Value], folding: Folding) -> Value:
+def _planned(circuit: Circuit, op: Op, given: Sequence[Value | Known], folding: Folding) -> Value:
+    if type(op) in BROADCASTING:
+        return BROADCASTING[type(op)](circuit, op, given)
+    like = next(value for value in given if isinstance(value, Value))
+    operands = [value if isinstance(value, Value) else circuit.constant(op, value, like) for value in given]
     if isinstance(op, fixed.Conv | fixed.Dense):
         return plan_fixed.layer(circuit, op, operands[0], folding)
     if folded(op):
@@ -158,8 +158,16 @@ def _planned(circuit: Circuit, op: Op, operands: list[Value], folding: Folding) 
     raise error("B0622", f"the verilog target has no engine for `{op.opcode}`", places=(op.loc,))
 
 
+def _pace(boundary: Boundary, labels: dict[Op, str], folding: Folding, inside: dict[Op, Chain]) -> int:
+    """The cycles a sample of the slowest layer: as many as it takes folded, or as its windows take unrolled."""
+    folded_ones = [layer_of(op, labels[op]) for op in boundary.ops if folded(op) and op not in inside]  # type: ignore[arg-type]
+    windows = [layer_of(op, labels[op]) for op in inside if isinstance(op, bit.Conv)]
+    cycles = [layer.cycles(folding.of(layer)) for layer in folded_ones]
+    return max([1, *cycles, *(layer.vectors * layer.taps for layer in windows)])
+
+
 def _entry_stream(
-    boundary: Boundary, entry: Op, labels: dict[Op, str], folding: Folding, inside: dict[Op, Chain]
+    boundary: Boundary, entry: Op, labels: dict[Op, str], folding: Folding, inside: dict[Op, Chain], pace: int
 ) -> Stream:
     """How an input crosses: as few wires as its first layer needs to be fed in time, at most MOST_WIRES.
 
@@ -173,14 +181,13 @@ def _entry_stream(
         for op in boundary.ops
         if folded(op) and op not in inside
     }
-    slowest = max((layer.cycles(folding.of(layer)) for layer in layers.values()), default=1)
     first = _first_layer(boundary, entry)
     simd = folding.of(layers[first]).simd if first in layers else stream.channels
     if first in layers and layers[first].vectors == 1:
         stream = dataclasses.replace(stream, pixels=1, channels=stream.elements)
     fitting = [n for n in divisors(stream.channels) if n == 1 or n * stream.width <= MOST_WIRES]
     fitting = [n for n in fitting if simd % n == 0 or n % simd == 0]
-    lanes = next((n for n in fitting if stream.elements // n <= slowest), fitting[-1])
+    lanes = next((n for n in fitting if stream.elements // n <= pace), fitting[-1])
     return dataclasses.replace(stream, lanes=lanes)
 
 
