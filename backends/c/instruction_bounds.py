@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 
+from bnnc.backends.c.expression_costs import UNKNOWN, ExpressionCosts, Unbounded
 from bnnc.backends.c.instruction_costs import Costs, costs_of
 from bnnc.backends.c.ranges import Interval, Ranges
 from bnnc.loops.ir import (
-    F32,
     I64,
     Assign,
     Barrier,
@@ -25,30 +25,20 @@ from bnnc.loops.ir import (
     Call,
     Compare,
     Constant,
-    Convert,
     Expression,
     Fetch,
-    Fma,
     For,
     Function,
     If,
-    Load,
-    Pack,
     Pointer,
-    Select,
     Statement,
     Store,
-    Unary,
-    Unpack,
     Variable,
     While,
     statements_of,
 )
 from bnnc.loops.lower.program import Lowered
 from bnnc.loops.machine import Machine
-
-UNKNOWN = 1 << 31
-"""Numbers from which on nothing is known of them."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ def instruction_bounds(lowered: Lowered, machine: Machine) -> Bounds:
 
     try:
         entry = analysis.entry(program.entry, called)
-    except _Unbounded:
+    except Unbounded:
         entry = None
     whole: float | None = entry
     layers: list[int | None] = []
@@ -86,10 +76,6 @@ def instruction_bounds(lowered: Lowered, machine: Machine) -> Bounds:
         layers.append(None if each is None else math.ceil(each * fact.times))
         whole = None if each is None or whole is None else whole + each * fact.times
     return Bounds(tuple(layers), None if whole is None else math.ceil(whole * costs.margin))
-
-
-class _Unbounded(Exception):
-    """Nothing is known of how long it takes."""
 
 
 @dataclass(frozen=True)
@@ -167,13 +153,13 @@ class _Analysis:
             try:
                 saved = _Cost(self.costs.call + self.costs.argument * len(function.parameters))
                 self._known[key] = saved + walk.block(function.body)
-            except _Unbounded:
+            except Unbounded:
                 self._known[key] = None
         return self._known[key]
 
 
-class _Walk:
-    """The cost of one function's statements. `called`: told of every call, which then costs nothing here."""
+class _Walk(ExpressionCosts):
+    """The costs of one function's statements. `called`: told of every call, which then costs nothing here."""
 
     def __init__(
         self,
@@ -183,9 +169,9 @@ class _Walk:
         lengths: dict[Buffer, int],
         called: Callable[[Function, _Cost | None], None] | None,
     ) -> None:
-        self.analysis, self.costs, self.called, self.lengths = analysis, analysis.costs, called, lengths
+        super().__init__(analysis.costs, Ranges(function, numbers))
+        self.analysis, self.called, self.lengths = analysis, called, lengths
         self.parameters = {p for p in function.parameters if isinstance(p, Variable)}
-        self.ranges = Ranges(function, numbers)
         self.values: dict[Variable, Expression] = {}
         self.starts: dict[Variable, list[Expression]] = {}  # what variables get but for counting upwards
         for variable, interval in numbers.items():
@@ -216,10 +202,10 @@ class _Walk:
         costs = self.costs
         match statement:
             case Assign(_, value):
-                return _Cost(self._value(value) + (costs.constant if isinstance(value, Constant | Variable) else 0))
+                return _Cost(self.value(value) + (costs.constant if isinstance(value, Constant | Variable) else 0))
             case Store(buffer, index, value, _):
                 wide = costs.wide if buffer.element == I64 else 1
-                return _Cost(self._value(value) + self._place(buffer, index) + costs.store * wide)
+                return _Cost(self.value(value) + self.place(buffer, index) + costs.store * wide)
             case For():
                 return self._for(statement)
             case While():
@@ -229,7 +215,7 @@ class _Walk:
             case Call():
                 return self._call(statement)
             case Fetch(target, source, row, runs, count, _):
-                ends = self._value(target.index) + self._value(source.index) + self._value(row)
+                ends = self.value(target.index) + self.value(source.index) + self.value(row)
                 copied = count * target.buffer.element.bytes * (costs.load + costs.store + costs.operation)
                 return _Cost(ends + runs * (copied + costs.call) + 2 * costs.branch)
             case Barrier():
@@ -237,7 +223,7 @@ class _Walk:
 
     def _for(self, loop: For) -> _Cost:
         body = self.block(loop.body) + _Cost(self.costs.round)
-        head = _Cost(self._value(loop.start) + self._value(loop.stop) + self.costs.branch)
+        head = _Cost(self.value(loop.start) + self.value(loop.stop) + self.costs.branch)
         rest = self._rest(loop)
         if rest is not None:
             # Rounds of `step` of a number, and its lower bits one by one behind the loop.
@@ -248,7 +234,7 @@ class _Walk:
         apart = min((end.plus(first, -1) for end in ends), key=self._most)
         most = self._most(apart)
         if most >= UNKNOWN:
-            raise _Unbounded
+            raise Unbounded
         outside = [variable for variable in apart.terms if variable not in self.parameters]
         least = apart.constant + sum(min(n * e for e in self.ranges.of(v)) for v, n in apart.terms.items())
         if outside or not apart.terms or body.terms or loop.step > 1 or least < 0:
@@ -267,12 +253,12 @@ class _Walk:
         return None
 
     def _while(self, loop: While) -> _Cost:
-        each = self.block(loop.body) + _Cost(self._value(loop.condition) + self.costs.round)
+        each = self.block(loop.body) + _Cost(self.value(loop.condition) + self.costs.round)
         counted = [s.variable for s in loop.body if isinstance(s, Assign) and _counts(s)]
         for variable in counted:  # rounds are counted over the whole call
             if variable.promise is not None and len(self.starts[variable]) == 1 and not each.terms:
                 once = {**each.once, variable: each.fixed * variable.promise.most}
-                return _Cost(self._value(loop.condition) + self.costs.branch, {}, once)
+                return _Cost(self.value(loop.condition) + self.costs.branch, {}, once)
         rooms = [
             self.lengths[s.buffer] - min(self.ranges.of(value)[0] for value in self.starts[s.index])
             for s in loop.body
@@ -280,11 +266,11 @@ class _Walk:
             if s.index in counted and s.buffer in self.lengths
         ]
         if not rooms or each.terms:
-            raise _Unbounded
+            raise Unbounded
         return _Cost(self.costs.branch) + each.times(max(0, min(rooms)))
 
     def _if(self, condition: Expression, then: tuple[Statement, ...], otherwise: tuple[Statement, ...]) -> _Cost:
-        decided = _Cost(self._value(condition) + self.costs.branch)
+        decided = _Cost(self.value(condition) + self.costs.branch)
         one, two = self.block(then), self.block(otherwise)
         match condition:
             case Compare("ne", Binary("and", Variable() as number, Constant(size, _)), Constant(0, _)):
@@ -303,13 +289,13 @@ class _Walk:
         for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
             passed += self.costs.argument
             if isinstance(argument, Pointer):
-                passed += self._value(argument.index)
+                passed += self.value(argument.index)
                 room = argument.length or self._room(argument)
                 if isinstance(parameter, Buffer) and room:
                     lengths[parameter] = room
             else:
                 assert isinstance(parameter, Variable)
-                passed += self._value(argument)
+                passed += self.value(argument)
                 given[parameter] = argument
                 if not argument.type.element.is_float:
                     numbers[parameter] = self.ranges.of(argument)
@@ -319,7 +305,7 @@ class _Walk:
             self.called(call.function, settled)
             return _Cost(passed)
         if settled is None:
-            raise _Unbounded
+            raise Unbounded
         return _Cost(passed) + settled
 
     def _settled(self, cost: _Cost, given: dict[Variable, Expression]) -> _Cost | None:
@@ -372,84 +358,6 @@ class _Walk:
 
     def _most(self, number: _Linear) -> int:
         return number.constant + sum(max(n * end for end in self.ranges.of(v)) for v, n in number.terms.items())
-
-    # ---------------------------------------------------------------------------------------------------- expressions
-    def _value(self, node: Expression) -> float:
-        if isinstance(node, Load):
-            return self._node(node) + self._place(node.buffer, node.index)
-        return self._node(node) + sum(self._value(child) for child in node.children)
-
-    def _place(self, buffer: Buffer, index: Expression) -> float:
-        apart = isinstance(index, Constant) or buffer.element.bytes == 1
-        return self._value(index) + (0 if apart else self.costs.place)
-
-    def _node(self, node: Expression) -> float:
-        costs = self.costs
-        if node.type.lanes != 1:
-            raise _Unbounded
-        floats = node.type.element == F32 and not isinstance(node, Load | Variable | Constant | Select)
-        if floats and costs.floats is None:
-            raise _Unbounded
-        match node:
-            case Constant(value, _):
-                return 0 if isinstance(value, int) and -8 < value < 128 else costs.constant
-            case Variable():
-                return 0
-            case Load():
-                return costs.load
-            case Unary("popcount", _):
-                return costs.popcount * self._width(node)
-            case Unary("count_trailing_zeros", _):
-                return costs.lowest_bit * self._width(node)
-            case Unary("sqrt" | "floor" | "ceil" | "round_even" | "truncate"):
-                return self._only(costs.square_root)
-            case Binary("div" | "rem" | "udiv" | "urem", left, right) if not floats:
-                return self._divide(left, right)
-            case Binary("lshr_exact", _, _):
-                return 0  # an offset in bytes is what processors add to addresses
-            case Binary("min" | "max" | "umin" | "umax", _, _) | Select():
-                return costs.choice
-            case Convert("zext" | "sext" | "trunc", value, _):
-                return 0 if isinstance(value, Load) else costs.operation / 2
-            case Unpack():
-                return 2 * costs.operation
-            case Pack(values, _):
-                return (costs.choice + 3 * costs.operation) * len(values)
-            case Fma() | Binary() | Unary() | Compare() | Convert() if floats:
-                return self._only(costs.floats)
-            case Fma():
-                return self._only(costs.floats)
-            case Binary() | Unary() | Compare() | Convert():
-                return costs.operation * self._width(node)
-        raise _Unbounded  # of vectors, and clocks
-
-    def _divide(self, left: Expression, right: Expression) -> float:
-        """A division; by powers of two it is a shift, with a correction for negative numbers."""
-        if self._width(left) != 1:
-            raise _Unbounded
-        low, high = self.ranges.of(left)
-        bits, each = left.type.element.bits, 1
-        if isinstance(right, Constant) and int(right.value) > 0:
-            each = int(right.value)
-            if each & (each - 1) == 0:
-                return 3 * self.costs.operation
-        if low >= 0:
-            bits = (high // each).bit_length()
-        once, more = self.costs.divide
-        return once + more * bits
-
-    def _width(self, node: Expression) -> float:
-        """How much more 64 bits cost, where these are no indices."""
-        if node.type != I64:
-            return 1
-        low, high = self.ranges.of(node)
-        return 1 if low >= -UNKNOWN and high < UNKNOWN else self.costs.wide
-
-    @staticmethod
-    def _only(cost: float | None) -> float:
-        if cost is None:
-            raise _Unbounded
-        return cost
 
 
 def _counts(statement: Assign) -> bool:

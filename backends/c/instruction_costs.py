@@ -1,4 +1,4 @@
-"""What nodes of a program cost a processor, in instructions: data for instruction_bounds.py."""
+"""What nodes of a program cost a processor, in instructions: data for expression_costs.py."""
 
 from __future__ import annotations
 

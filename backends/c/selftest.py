@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from bnnc.backends.c.files import Net, checksum
 from bnnc.backends.c.interface import Parameter
+from bnnc.backends.c.tables import filled
 from bnnc.ir.module import Input, Module
 from bnnc.ir.types import Bit, Code, Fix, is_integer, value_range
 from bnnc.reference import run as reference
@@ -128,10 +128,7 @@ def selftest_text(net: Net) -> str:
     pairs = list(zip(module.outputs, net.signature.outputs, strict=True))
     for output, p in pairs:
         expected = outputs[output.name].reshape(count, -1)
-        text = ", ".join(_number(value, p.kind) for value in expected.reshape(-1).tolist())
-        body = textwrap.fill(
-            text, 114, initial_indent="    ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-        )
+        body = filled(_number(value, p.kind) for value in expected.reshape(-1).tolist())
         lines.append(f"/* What the model gives for every vector: {p.length} numbers each. */")
         rom = " BNNC_TEST_ROM" if net.machine.rom else ""
         lines += [f"static const {p.kind}{rom} expected_{p.name}[{expected.size}] = {{", body, "};", ""]

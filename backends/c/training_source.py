@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import replace
 
 import numpy as np
 
 from bnnc.backends.c.files import preamble
 from bnnc.backends.c.printer import Printed
+from bnnc.backends.c.tables import filled
 from bnnc.backends.c.training import Encoder, Trainer, last_mask
 from bnnc.backends.c.training_header import title
 from bnnc.backends.c.training_text import DRAWING, PACKING, SUPPORT
@@ -41,8 +41,7 @@ def _together(of: Trainer) -> Printed:
 
 def words_table(symbol: str, words: np.ndarray, about: str) -> str:
     """A table of words."""
-    text = ", ".join(f"0x{word:08x}u" for word in words.tolist())
-    body = textwrap.fill(text, 114, initial_indent="    ", subsequent_indent="    ", break_long_words=False)
+    body = filled(f"0x{word:08x}u" for word in words.tolist())
     return f"/* {about} */\nstatic const uint32_t BNNC_ROM {symbol}[{len(words)}] = {{\n{body}\n}};\n"
 
 
