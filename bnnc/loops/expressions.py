@@ -1,4 +1,7 @@
-"""Expressions of the «loop» level: immutable typed trees, and the functions that make them pleasant to write."""
+"""Expressions of the «loop» level: immutable typed trees, and the functions that make them pleasant to write.
+
+What joins and parts the lanes of vectors is in vectors.py.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bnnc.loops.types import F32, I1, I16, I32, I64, Buffer, Scalar, Type, Vector, vector_of, with_element
+from bnnc.loops.types import F32, I1, I32, I64, Buffer, Type, with_element
 
 
 # ---------------------------------------------------------------------------------------------------- expressions
@@ -85,7 +88,8 @@ class Expression:
 Operand = Expression | int | float
 
 
-def _check(condition: bool, message: str) -> None:
+def check(condition: bool, message: str) -> None:
+    """Raises TypeError with the message, for an expression that cannot be made."""
     if not condition:
         raise TypeError(message)
 
@@ -102,7 +106,7 @@ class Constant(Expression):
         if self.of.element.is_float:
             object.__setattr__(self, "value", float(np.float32(self.value)))
             return
-        _check(isinstance(self.value, int | np.integer), f"{self.value!r} is no {self.of}")
+        check(isinstance(self.value, int | np.integer), f"{self.value!r} is no {self.of}")
         bits = self.of.element.bits
         value = int(self.value) & ((1 << bits) - 1)
         object.__setattr__(self, "value", value - (1 << bits) if bits > 1 and value >> (bits - 1) else value)
@@ -143,8 +147,8 @@ class Load(Expression):
     alignment: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.of.element == self.buffer.element, f"{self.buffer.name} holds {self.buffer.element}, not {self.of}")
-        _check(self.index.type in (I32, I64), f"an index is i32 or i64, not {self.index.type}")
+        check(self.of.element == self.buffer.element, f"{self.buffer.name} holds {self.buffer.element}, not {self.of}")
+        check(self.index.type in (I32, I64), f"an index is i32 or i64, not {self.index.type}")
         self._typed(self.of)
 
 
@@ -157,8 +161,8 @@ class Gather(Expression):
     offsets: Expression
 
     def __post_init__(self) -> None:
-        _check(self.index.type in (I32, I64), f"an index is i32 or i64, not {self.index.type}")
-        _check(self.offsets.type.element == I32, f"offsets are of i32, not {self.offsets.type}")
+        check(self.index.type in (I32, I64), f"an index is i32 or i64, not {self.index.type}")
+        check(self.offsets.type.element == I32, f"offsets are of i32, not {self.offsets.type}")
         self._typed(with_element(self.offsets.type, self.buffer.element))
 
 
@@ -175,7 +179,7 @@ class Unary(Expression):
 
     def __post_init__(self) -> None:
         known = UNARY_FLOAT if self.value.type.element.is_float else UNARY_INTEGER
-        _check(self.operator in known, f"no {self.operator} of {self.value.type}")
+        check(self.operator in known, f"no {self.operator} of {self.value.type}")
         self._typed(self.value.type)
 
 
@@ -199,8 +203,8 @@ class Binary(Expression):
 
     def __post_init__(self) -> None:
         known = BINARY_BOTH if self.left.type.element.is_float else BINARY_INTEGER
-        _check(self.operator in known, f"no {self.operator} of {self.left.type}")
-        _check(self.left.type == self.right.type, f"{self.operator} of {self.left.type} and {self.right.type}")
+        check(self.operator in known, f"no {self.operator} of {self.left.type}")
+        check(self.left.type == self.right.type, f"{self.operator} of {self.left.type} and {self.right.type}")
         self._typed(self.left.type)
 
 
@@ -218,8 +222,8 @@ class Compare(Expression):
 
     def __post_init__(self) -> None:
         known = COMPARE_BOTH if self.left.type.element.is_float else COMPARE_INTEGER
-        _check(self.operator in known, f"no {self.operator} of {self.left.type}")
-        _check(self.left.type == self.right.type, f"{self.operator} of {self.left.type} and {self.right.type}")
+        check(self.operator in known, f"no {self.operator} of {self.left.type}")
+        check(self.left.type == self.right.type, f"{self.operator} of {self.left.type} and {self.right.type}")
         self._typed(with_element(self.left.type, I1))
 
 
@@ -232,9 +236,9 @@ class Select(Expression):
     no: Expression
 
     def __post_init__(self) -> None:
-        _check(self.yes.type == self.no.type, f"select of {self.yes.type} and {self.no.type}")
+        check(self.yes.type == self.no.type, f"select of {self.yes.type} and {self.no.type}")
         wanted = (I1, with_element(self.yes.type, I1))
-        _check(self.condition.type in wanted, f"select by {self.condition.type}")
+        check(self.condition.type in wanted, f"select by {self.condition.type}")
         self._typed(self.yes.type)
 
 
@@ -247,8 +251,8 @@ class Fma(Expression):
     addend: Expression
 
     def __post_init__(self) -> None:
-        _check(self.left.type.element.is_float, f"fma of {self.left.type}")
-        _check(self.left.type == self.right.type == self.addend.type, "fma of different types")
+        check(self.left.type.element.is_float, f"fma of {self.left.type}")
+        check(self.left.type == self.right.type == self.addend.type, "fma of different types")
         self._typed(self.left.type)
 
 
@@ -277,104 +281,10 @@ class Convert(Expression):
             "to_float": not source.is_float and target == F32,
             "to_int": source == F32 and target == I32,
         }
-        _check(ok.get(self.kind, False), f"no {self.kind} from {self.value.type} to {self.of}")
+        check(ok.get(self.kind, False), f"no {self.kind} from {self.value.type} to {self.of}")
         same = self.value.type.lanes == self.of.lanes or (self.kind == "bitcast" and cut)
-        _check(same, f"{self.kind} from {self.value.type} to {self.of}")
+        check(same, f"{self.kind} from {self.value.type} to {self.of}")
         self._typed(self.of)
-
-
-@dataclass(frozen=True, eq=False)
-class Splat(Expression):
-    """A scalar in every lane."""
-
-    value: Expression
-    of: Type
-
-    def __post_init__(self) -> None:
-        _check(self.value.type == self.of.element, f"splat of {self.value.type} to {self.of}")
-        self._typed(self.of)
-
-
-@dataclass(frozen=True, eq=False)
-class LaneIndex(Expression):
-    """0, 1, 2, … in the lanes of an integer vector."""
-
-    of: Type
-
-    def __post_init__(self) -> None:
-        _check(not self.of.element.is_float, f"lane numbers are integers, not {self.of}")
-        self._typed(self.of)
-
-
-@dataclass(frozen=True, eq=False)
-class Extract(Expression):
-    """One lane of a vector."""
-
-    value: Expression
-    lane: int
-
-    def __post_init__(self) -> None:
-        _check(0 <= self.lane < self.value.type.lanes, f"no lane {self.lane} in {self.value.type}")
-        self._typed(self.value.type.element)
-
-
-@dataclass(frozen=True, eq=False)
-class Pack(Expression):
-    """The I1 lanes of all `values`, one after the other, as the low bits of an integer; the first lane is bit 0."""
-
-    values: tuple[Expression, ...]
-    of: Scalar
-
-    def __post_init__(self) -> None:
-        _check(all(value.type.element == I1 for value in self.values), "pack takes vectors of i1")
-        lanes = sum(value.type.lanes for value in self.values)
-        _check(0 < lanes <= self.of.bits and not self.of.is_float, f"{lanes} bits do not fit {self.of}")
-        self._typed(self.of)
-
-
-@dataclass(frozen=True, eq=False)
-class Unpack(Expression):
-    """The low bits of an integer as I1 lanes; bit 0 is the first lane."""
-
-    value: Expression
-    lanes: int
-
-    def __post_init__(self) -> None:
-        source = self.value.type
-        _check(isinstance(source, Scalar) and not source.is_float, f"unpack takes an integer, not {source}")
-        _check(1 <= self.lanes <= source.element.bits, f"{source} has no {self.lanes} bits")
-        self._typed(vector_of(I1, self.lanes))
-
-
-@dataclass(frozen=True, eq=False)
-class Reduce(Expression):
-    """All lanes of an integer vector joined by `add`, `and`, `or`, `xor`, `min`, `max`, `umin` or `umax`.
-
-    Not for floats: their sums have an order, which is written out lane by lane."""
-
-    operator: str
-    value: Expression
-
-    def __post_init__(self) -> None:
-        _check(self.operator in ("add", "and", "or", "xor", "min", "max", "umin", "umax"), f"reduce {self.operator}")
-        _check(not self.value.type.element.is_float, "a float sum has an order")
-        self._typed(self.value.type.element)
-
-
-@dataclass(frozen=True, eq=False)
-class PairProducts(Expression):
-    """left[2i] * right[2i] + left[2i+1] * right[2i+1] in lane i: from i16 to half as many i32 lanes, wrapping.
-
-    One instruction wherever there are vectors."""
-
-    left: Expression
-    right: Expression
-
-    def __post_init__(self) -> None:
-        lanes = self.left.type.lanes
-        _check(self.left.type == self.right.type == Vector(I16, lanes), f"pairs of {self.left.type}, {self.right.type}")
-        _check(lanes % 2 == 0, f"{lanes} lanes are no pairs")
-        self._typed(vector_of(I32, lanes // 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -426,11 +336,6 @@ def load(buffer: Buffer, index: Operand, of: Type | None = None, alignment: int 
     return Load(buffer, place, buffer.element if of is None else of, alignment)
 
 
-def splat(value: Expression, of: Type) -> Expression:
-    """The scalar in every lane; the scalar itself when the type has one lane."""
-    return value if of.lanes == 1 else Splat(value, of)
-
-
 def popcount(value: Expression) -> Expression:
     """How many bits are 1, lane by lane."""
     return Unary("popcount", value)
@@ -439,8 +344,3 @@ def popcount(value: Expression) -> Expression:
 def select(condition: Expression, yes: Operand, no: Operand) -> Expression:
     """yes where the condition holds, else no."""
     return Select(condition, *_pair(yes, no))
-
-
-def pack(values: tuple[Expression, ...], of: Scalar = I32) -> Expression:
-    """Bits of I1 lanes as an integer."""
-    return Pack(values, of)

@@ -22,9 +22,9 @@ the image that a caller may give row by row). A Variable is
 assigned before it is read; an immutable one exactly once. Floats are IEEE binary32, each operation rounded to nearest
 even, nothing contracted or reordered.
 
-Around it: `types.py` and `expressions.py` (re-exported here), `builder.py` to write functions, `text.py` to show them,
-`verify.py`, `reference/loop.py` to interpret them; printers are backends. A new kind of expression needs a class in
-expressions.py, its meaning in the interpreter, and a line in text.py and in every printer.
+Around it: `types.py`, `expressions.py` and `vectors.py` (re-exported here), `builder.py` to write functions, `text.py`
+to show them, `verify.py`, `reference/loop.py` to interpret them; printers are backends. A new kind of expression needs
+a class in one of the two, its meaning in the interpreter, and a line in text.py and in every printer.
 
 A kernel is a Python function that writes one function of this level; sizes are Python integers, so loops over lanes and
 tiles unroll as they are written. `Builder` and `at` are in builder.py. Dot products of rows of bits, a lane an output::
@@ -66,30 +66,21 @@ from bnnc.loops.expressions import (
     Constant,
     Convert,
     Expression,
-    Extract,
     Fma,
     Gather,
-    LaneIndex,
     Load,
     Operand,
-    Pack,
-    PairProducts,
     Promise,
-    Reduce,
     Select,
-    Splat,
     Ticks,
     Unary,
-    Unpack,
     Variable,
     binary,
     compare,
     constant,
     load,
-    pack,
     popcount,
     select,
-    splat,
 )
 from bnnc.loops.types import (
     F32,
@@ -108,6 +99,17 @@ from bnnc.loops.types import (
     constant_buffer,
     vector_of,
     with_element,
+)
+from bnnc.loops.vectors import (
+    Extract,
+    LaneIndex,
+    Pack,
+    PairProducts,
+    Reduce,
+    Splat,
+    Unpack,
+    pack,
+    splat,
 )
 
 __all__ = [
