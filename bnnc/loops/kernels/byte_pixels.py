@@ -26,8 +26,9 @@ from bnnc.loops.ir import (
     constant_buffer,
     load,
 )
+from bnnc.loops.kernels.borders import no_borders
 from bnnc.loops.kernels.outputs import SPARE, BitSteps, Counter, Outputs, PackedOutputs, SumOutputs
-from bnnc.loops.kernels.tiling import Window, no_borders
+from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Packed
 
 ROW = 16

@@ -37,8 +37,9 @@ from bnnc.loops.ir import (
     popcount,
 )
 from bnnc.loops.kernels.adders import full_adder
+from bnnc.loops.kernels.borders import Borders, Within, corrections
 from bnnc.loops.kernels.outputs import SPARE, BitSteps, Counter, Outputs, PackedOutputs, SumOutputs
-from bnnc.loops.kernels.tiling import Borders, Window, Within, borders_of, input_origin, no_borders
+from bnnc.loops.kernels.tiling import Window, input_origin
 from bnnc.loops.layout import WORD, Elements, Packed
 from bnnc.loops.machine import Machine
 
@@ -124,12 +125,7 @@ def carry_conv(
     """
     outputs = len(weights)
     b = Builder(name, f"{outputs} outputs, window {window.kernel} on {image.channels} channels, carries saved", loc)
-    borders = no_borders(*window.output(image.height, image.width))
-    correction = np.zeros((1, len(weights)), np.int64)
-    whole = within or Within(window, image.height)
-    if any(whole.window.pads) and pad_value != halo_value:
-        borders = borders_of(whole.window, whole.height, image.width)
-        correction = (pad_value - halo_value) * borders.sums(weights.astype(np.int64).sum(1))
+    borders, correction = corrections(image, weights, window, pad_value - halo_value, within)
     base = int(np.prod(weights.shape[1:])) + correction
     kernel = _Carries(b, name, image, weights, window, target, borders, _units(image, window, machine), loc)
     if within is not None and len(borders.rows) > 1:

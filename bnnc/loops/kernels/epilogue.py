@@ -26,8 +26,9 @@ from bnnc.loops.ir import (
     load,
     pack,
 )
+from bnnc.loops.kernels.borders import Borders, ClassRows
 from bnnc.loops.kernels.forms import bits_of
-from bnnc.loops.kernels.tiling import Borders, ClassRows, Plan, Tile, pixel_index
+from bnnc.loops.kernels.tiling import Plan, Tile, pixel_index
 from bnnc.loops.layout import WORD, Elements, Packed
 
 

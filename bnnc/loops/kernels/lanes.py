@@ -35,20 +35,10 @@ from bnnc.loops.ir import (
     splat,
     vector_of,
 )
+from bnnc.loops.kernels.borders import Within, corrections, no_borders
 from bnnc.loops.kernels.epilogue import Epilogue, Sums
 from bnnc.loops.kernels.pairs import PairKernel
-from bnnc.loops.kernels.tiling import (
-    Part,
-    Plan,
-    Tile,
-    Window,
-    Within,
-    borders_of,
-    input_origin,
-    make_plan,
-    no_borders,
-    tile_loop,
-)
+from bnnc.loops.kernels.tiling import Part, Plan, Tile, Window, input_origin, make_plan, tile_loop
 from bnnc.loops.layout import Elements
 from bnnc.loops.machine import Machine
 
@@ -93,7 +83,6 @@ def lane_conv(
     b = Builder(name, comment=f"{outputs} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
     x = b.parameter("x", image.element, image.length)
     borders = no_borders(height, width)
-    whole = within or Within(window, image.height)
     element = F32 if is_float else I64 if is_wide else I32
     base: np.ndarray | None
     if is_float or is_wide:
@@ -101,13 +90,10 @@ def lane_conv(
         base = None if bias is None else np.pad(bias, (0, plan.channels - outputs))[None]
     else:
         expect(bias is None, "an integer convolution has no bias")
-        base = np.zeros((1, plan.channels), np.int64)
-        if any(whole.window.pads) and pad_value != image.halo.value:
-            borders = borders_of(whole.window, whole.height, image.width)
-            if within is not None:
-                borders = replace(borders, first=b.scalar("row", I64))
-            missing = (pad_value - image.halo.value) * borders.sums(weights.astype(np.int64).sum(1))
-            base = np.pad(missing, ((0, 0), (0, plan.channels - outputs)))
+        borders, missing = corrections(image, weights, window, pad_value - image.halo.value, within)
+        if within is not None and len(borders.rows) > 1:
+            borders = replace(borders, first=b.scalar("row", I64))
+        base = np.pad(missing, ((0, 0), (0, plan.channels - outputs)))
     epilogue.declare(b, plan, Sums(name, base, 1, borders, element))
     narrow = image.element in (I8, I16) and not is_wide and not own
     in_pairs = narrow and lanes > 1 and _run(image, window, inputs, groups) > 1

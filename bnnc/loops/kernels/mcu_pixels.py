@@ -30,8 +30,8 @@ from bnnc.loops.ir import (
     constant_buffer,
     load,
 )
-from bnnc.loops.kernels.row_tables import words_of
-from bnnc.loops.kernels.rows import Part, Pooling, RowKernel, begin_pool, joined
+from bnnc.loops.kernels.row_ends import RowEnds
+from bnnc.loops.kernels.rows import Part, Pooling, RowKernel
 from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import WORD, Packed
 
@@ -147,20 +147,7 @@ class PixelConv:
         start = (limits - 0x8000) * 0x10001 & 0xFFFFFFFF
         comment = "[output] where both sums start, turned round"
         self.start = constant_buffer(f"{name}_threshold", start.astype(np.uint32), comment, 4)
-        table = np.broadcast_to(values, (outputs, 2))
-        flips, keep = np.zeros((2, -(-outputs // WORD) * WORD), np.int64)
-        flips[:outputs] = table[:, 0] > 0
-        keep[:outputs] = table[:, 0] != table[:, 1]
-        self.flips = self.keep = None
-        if flips.any():
-            self.flips = constant_buffer(f"{name}_flip", words_of(flips), "outputs whose bit is turned round", 4)
-        if not keep.all():
-            self.keep = constant_buffer(f"{name}_real", words_of(keep), "outputs that can change", 4)
-        self.least = None
-        if pooling is not None and smallest is not None and smallest.any():
-            least = np.zeros(-(-outputs // WORD) * WORD, np.int64)
-            least[:outputs] = smallest
-            self.least = constant_buffer(f"{name}_smallest", words_of(least), "outputs that keep the minimum", 4)
+        self.ends = RowEnds(name, values, outputs, target, pooling, smallest)
 
     def _taps(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """uint16 [O, taps], where sums lie: those to be subtracted first; and how many these are, uint8 [O]."""
@@ -256,9 +243,8 @@ class PixelConv:
         layout = self.layout
         b = Builder(self.name, f"a row of {self.comment}", self.loc)
         words = b.parameter("scratch", I32, layout.length, access="both")
-        y = b.parameter("y", I32, 0, access="write" if self.pooling is None else "both")
-        if self.pooling is not None:
-            begin_pool(b, y, b.scalar("part", I64), self.target, self.least)
+        y = self.ends.row(b)
+        self.ends.begin(b, y)
         sums = self._sums()
         each = len(self.layout.chunks) * layout.lines
         with b.loop(layout.blocks, "block") as block:
@@ -334,19 +320,12 @@ class PixelConv:
 
     def _store(self, b: Builder, y: Buffer, column: Expression, group: int, word: Expression) -> None:
         """The bits of 32 outputs of a pixel, or what they make of the maximum in the pool's window."""
-        word = self._turned(word, group)
-        if self.pooling is None:
-            b.store(y, column * self.target.pixel + group, word)
-            return
-        across = self.pooling.columns
-        pixel = column if across == 1 else binary("div", column, constant(across, I64))
-        place = b.let(pixel * self.target.pixel + group, "place")
-        b.store(y, place, joined(b, load(y, place), word, self.least, group))
-
-    def _turned(self, word: Expression, group: int) -> Expression:
-        if self.keep is not None:
-            word = word & load(self.keep, group)
-        return word if self.flips is None else word ^ load(self.flips, group)
+        place = column * self.target.pixel + group
+        if self.pooling is not None:
+            across = self.pooling.columns
+            pixel = column if across == 1 else binary("div", column, constant(across, I64))
+            place = b.let(pixel * self.target.pixel + group, "place")
+        self.ends.store(b, y, place, word, group)
 
 
 def _lowest(word: Expression, count: int) -> Expression:

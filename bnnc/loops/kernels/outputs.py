@@ -27,7 +27,7 @@ from bnnc.loops.ir import (
     constant_buffer,
     load,
 )
-from bnnc.loops.kernels.tiling import Borders, border_class
+from bnnc.loops.kernels.borders import Borders, border_class
 from bnnc.loops.layout import WORD, Elements, Packed
 
 SPARE = 4

@@ -32,21 +32,12 @@ from bnnc.loops.ir import (
     splat,
     vector_of,
 )
+from bnnc.loops.kernels.borders import Within, corrections
+from bnnc.loops.kernels.channel_windows import ChannelWindows
 from bnnc.loops.kernels.epilogue import Epilogue, Sums
 from bnnc.loops.kernels.forms import Form, Pass, Term, choose_form
-from bnnc.loops.kernels.tiling import (
-    Part,
-    Plan,
-    Tile,
-    Window,
-    Within,
-    borders_of,
-    input_origin,
-    make_plan,
-    no_borders,
-    tile_loop,
-)
-from bnnc.loops.layout import WORD, Packed
+from bnnc.loops.kernels.tiling import Part, Plan, Tile, Window, input_origin, make_plan, tile_loop
+from bnnc.loops.layout import Packed
 from bnnc.loops.machine import Machine
 
 
@@ -82,21 +73,15 @@ def popcount_conv(
     `name_…`. `in_memory`: the function is (x, w, y), and w holds the packed weights, which codebook.py writes. Raises
     TypeRuleError when sizes do not fit.
     """
-    height, width = window.output(image.height, image.width)
     plan, windows, form = _arrange(image, weights, window, epilogue.packed, machine, groups)
     padded = np.zeros((plan.channels, *weights.shape[1:]), np.int64)
     padded[: len(weights)] = weights
     halo = form.halo_value if halo_value is None else halo_value
     b = Builder(name, comment=f"{len(weights)} outputs, window {window.kernel} on {image.channels} channels", loc=loc)
     x = b.parameter("x", I32, image.length)
-    borders = no_borders(height, width)
-    correction = np.zeros((1, plan.channels), np.int64)
-    whole = within or Within(window, image.height)
-    if any(whole.window.pads) and pad_value != halo:
-        borders = borders_of(whole.window, whole.height, image.width)
-        if within is not None:
-            borders = replace(borders, first=b.scalar("row", I64))
-        correction = (pad_value - halo) * borders.sums(padded.sum(1))
+    borders, correction = corrections(image, padded, window, pad_value - halo, within)
+    if within is not None and len(borders.rows) > 1:
+        borders = replace(borders, first=b.scalar("row", I64))
     sums = Sums(name, form.base(padded) + correction, form.scale, borders)
 
     parts = _parts(plan, windows, image.planes, form)
@@ -117,7 +102,7 @@ def popcount_conv(
 
 def _arrange(
     image: Packed, weights: np.ndarray, window: Window, packed: bool, machine: Machine, groups: int
-) -> tuple[Plan, _ChannelWindows, Form]:
+) -> tuple[Plan, ChannelWindows, Form]:
     """How the output is cut, which words each vector reads, and the form of the whole."""
     expect(weights.shape[1] * groups == image.channels, f"{image.channels} channels, weights {list(weights.shape)}")
     expect(weights.shape[2:] == window.kernel, f"weights {list(weights.shape)} are not for a window {window.kernel}")
@@ -128,7 +113,7 @@ def _arrange(
     if many or _in_bytes(machine):
         registers = 20 if machine.vector_registers >= 32 else 8
     plan = make_plan(machine, len(weights), height, width, packed, registers=registers)
-    windows = _ChannelWindows(plan, weights, groups, image.words)
+    windows = ChannelWindows(plan, weights, groups, image.words)
     return plan, windows, choose_form(image.planes, windows.weights, windows.real, windows.shared)
 
 
@@ -157,7 +142,7 @@ def weight_words(
     return WeightWords(placed, plan.lanes, windows.words, starts[-1], form.sign_bits)
 
 
-def _parts(plan: Plan, windows: _ChannelWindows, planes: tuple[int, ...], form: Form) -> list[tuple[Part, Form]]:
+def _parts(plan: Plan, windows: ChannelWindows, planes: tuple[int, ...], form: Form) -> list[tuple[Part, Form]]:
     """The parts of a plan, each with its form: a few zeros cost a mask plane only in the blocks that have them.
 
     A part is cut around the blocks from the first to the last that need `form`; the others take the cheaper one, if
@@ -176,62 +161,6 @@ def _parts(plan: Plan, windows: _ChannelWindows, planes: tuple[int, ...], form: 
     return found
 
 
-class _ChannelWindows:
-    """Which words of activations each vector of outputs reads: all, or with groups those of its own channels.
-
-    `weights` [plan channels, KH, KW, window channels] holds zeros where a window reaches into other groups; `real`
-    marks what meets a real output and a real channel.
-    """
-
-    def __init__(self, plan: Plan, weights: np.ndarray, groups: int, words: int) -> None:
-        outputs, inputs = weights.shape[:2]
-        per_group, lanes = outputs // groups, plan.lanes
-        self.start = np.zeros(plan.vectors, np.int64)
-        self.words = words
-        spans = []
-        for vector in range(plan.vectors):
-            first, last = (min(o, outputs - 1) // per_group for o in (vector * lanes, vector * lanes + lanes - 1))
-            spans.append((first * inputs // WORD, -(-(last + 1) * inputs // WORD)))
-        if groups > 1:
-            self.words = max(stop - start for start, stop in spans)
-            self.start = np.array([min(start, words - self.words) for start, _ in spans])
-        self.weights = np.zeros((plan.channels, *weights.shape[2:], self.words * WORD), np.int64)
-        self.real = np.zeros((plan.channels, 1, 1, self.words * WORD), np.bool_)
-        for output in range(outputs):
-            begin = int(self.start[output // lanes]) * WORD
-            own = output // per_group * inputs - begin
-            self.weights[output, ..., own : own + inputs] = weights[output].transpose(1, 2, 0)
-            self.real[output, ..., : max(0, groups * inputs - begin)] = True
-
-    @property
-    def shared(self) -> bool:
-        """Whether all vectors read the same words."""
-        return not self.start.any()
-
-    def form(self, planes: tuple[int, ...], part: Part, block: int) -> Form:
-        """The cheapest form for one block of a part."""
-        size = part.vectors * (len(self.weights) // len(self.start))
-        first = part.first * (len(self.weights) // len(self.start)) + block * size
-        rows = slice(first, first + size)
-        return choose_form(planes, self.weights[rows], self.real[rows], self.shared)
-
-    def size(self, form: Form, part: Part) -> int:
-        """How many words the weights of a part take."""
-        outputs = part.vectors * part.blocks * (len(self.weights) // len(self.start))
-        return int(np.prod(self.weights.shape[1:3])) * self.words * form.weight_planes * outputs
-
-    def pack(self, form: Form, part: Part) -> np.ndarray:
-        """uint32 [blocks, KH, KW, words, planes, channels of a block]."""
-        lanes = len(self.weights) // len(self.start)
-        size = part.vectors * lanes
-        chosen = self.weights[part.first * lanes : part.first * lanes + part.blocks * size]
-        bits = form.pack(chosen)
-        words = np.packbits(np.ascontiguousarray(bits), axis=-1, bitorder="little").view("<u4")
-        planes, _, rows, columns, count = words.shape
-        blocked = words.reshape(planes, part.blocks, size, rows, columns, count)
-        return np.ascontiguousarray(blocked.transpose(1, 3, 4, 5, 0, 2))
-
-
 class _Kernel:
     """Writes the sums of one tile."""
 
@@ -245,7 +174,7 @@ class _Kernel:
         part: Part,
         weights: Buffer,
         first: int,
-        windows: _ChannelWindows,
+        windows: ChannelWindows,
     ) -> None:
         self.first = first
         self.b, self.x, self.image, self.window, self.form, self.part = b, x, image, window, form, part

@@ -37,12 +37,14 @@ from bnnc.loops.ir import (
     constant,
     constant_buffer,
     load,
-    select,
 )
+from bnnc.loops.kernels.adders import bit_mask, borrow_on
 from bnnc.loops.kernels.row_adder import add_number, add_rows
-from bnnc.loops.kernels.row_lists import Line, blank_list, list_bits
+from bnnc.loops.kernels.row_ends import RowEnds
+from bnnc.loops.kernels.row_lists import blank_list, line_of, list_bits, one_window
+from bnnc.loops.kernels.row_ring import output_rows, ring_slot
 from bnnc.loops.kernels.row_tables import planes_of, rows_of, tables_of, words_of
-from bnnc.loops.kernels.rows import Part, Pooling, RowKernel, begin_pool, joined
+from bnnc.loops.kernels.rows import Part, Pooling, RowKernel
 from bnnc.loops.kernels.tiling import Window, input_origin
 from bnnc.loops.layout import WORD, Packed
 from bnnc.loops.machine import Machine
@@ -57,21 +59,8 @@ def fits(image: Packed, weights: np.ndarray, window: Window, groups: int, thresh
         and thresholds == 1
         and window.dilations == (1, 1)
         and int(np.abs(weights).max(initial=0)) == 1
-        and _line(image, window, weights.shape[1], 1).bits * (8 if (weights == 0).any() else 4) < 1 << 16
+        and line_of(image, window, weights.shape[1], 1).bits * (8 if (weights == 0).any() else 4) < 1 << 16
     )
-
-
-def _alone(image: Packed, window: Window) -> bool:
-    """Whether the window is as large as the image: then a single list is of all its rows."""
-    return window.output(image.height, image.width) == (1, 1)
-
-
-def _line(image: Packed, window: Window, channels: int, width: int) -> Line:
-    """What one list is of."""
-    if _alone(image, window):
-        return Line(window.kernel[0], image.row, window.kernel[1], image.pixel, channels, width)
-    pixels = (window.output(image.height, image.width)[1] - 1) * window.strides[1] + window.kernel[1]
-    return Line(1, 0, pixels, image.pixel, channels, width)
 
 
 class RowConv:
@@ -108,9 +97,9 @@ class RowConv:
         # Two words of weights at a time share what is done for a row, if there are registers for their counters.
         self.channels, self.twin = weights.shape[1], bool((weights == 0).any())
         many = machine.registers >= 32 and self.groups % 2 == 0 and not self.twin
-        self.width = 2 if many and _line(image, window, self.channels, 2).bits * 8 < 1 << 16 else 1
-        self.alone = _alone(image, window)
-        self.line = _line(image, window, self.channels, 2 if self.twin else self.width)
+        self.width = 2 if many and line_of(image, window, self.channels, 2).bits * 8 < 1 << 16 else 1
+        self.alone = one_window(image, window)
+        self.line = line_of(image, window, self.channels, 2 if self.twin else self.width)
         self.listing = list_bits(self.line, machine.finds_bits)
         self.lines = 1 if self.alone else window.kernel[0]
         self.begin_places = self.lines * self.line.room
@@ -142,20 +131,7 @@ class RowConv:
         what = "[border class][group] where half a step is missing"
         self.odd = constant_buffer(f"{name}_threshold_odd", words_of(tables.odd), what, 4)
 
-        table = np.broadcast_to(values, (outputs, 2))
-        flips, keep = np.zeros((2, self.groups * WORD), np.int64)
-        flips[:outputs] = table[:, 0] > 0  # falling steps, and those that are always 1
-        keep[:outputs] = table[:, 0] != table[:, 1]
-        self.keep = self.flips = None
-        if not keep.all():
-            self.keep = constant_buffer(f"{name}_real", words_of(keep), "outputs that can change", 4)
-        if flips.any():
-            self.flips = constant_buffer(f"{name}_flip", words_of(flips), "outputs whose bit is turned round", 4)
-        self.least = None
-        if pooling is not None and smallest is not None and smallest.any():
-            least = np.zeros(self.groups * WORD, np.int64)
-            least[:outputs] = smallest
-            self.least = constant_buffer(f"{name}_smallest", words_of(least), "outputs that keep the minimum", 4)
+        self.ends = RowEnds(name, values, outputs, target, pooling, smallest)
 
     @property
     def lists_length(self) -> int:
@@ -204,36 +180,17 @@ class RowConv:
             self._whole(b, lists, planes, y, self.target.origin + self.part[1])
             return b.function()
         row = self.row_function()
-        lines, stride = self.lines, self.window.strides[0]
-        fresh = min(stride, lines)
-        # Lists live in a ring of as many as the kernel has rows; `oldest` is the slot of the first row of the window.
-        oldest = b.variable("oldest", constant(0, I64))
 
         def add(number: Expression, slot: Expression) -> None:
             list_, places = at(lists, slot * self.line.room), at(lists, slot * self.line.places + self.begin_places)
             b.call(self.listing, at(x, number * self.image.row + origin), list_, places)
 
-        with b.loop(lines - fresh, "line", unroll_one=False) as line:
-            add(line, line)
         height = self.window.output(self.image.height, self.image.width)[0]
-        with b.loop(height, "oy") as oy:
-            first = b.let(oy * stride + (lines - fresh), "first")
-            with b.loop(fresh, "line") as line:
-                add(first + line, self._slot(b, oldest, line + (lines - fresh)))
+        with output_rows(b, height, self.lines, self.window.strides[0], add) as (oy, oldest):
             border = [self._border_row(b, oy)] if len(self.tables.borders.rows) > 1 else []
-            b.call(
-                row, lists, planes, at(y, oy * self.target.row + (self.target.origin + self.part[1])), oldest, *border
-            )
-            if height > 1 and lines > 1:
-                b.assign(oldest, self._slot(b, oldest, constant(fresh, I64)))
+            target = at(y, oy * self.target.row + (self.target.origin + self.part[1]))
+            b.call(row, lists, planes, target, oldest, *border)
         return b.function()
-
-    def _slot(self, b: Builder, oldest: Expression, line: Expression) -> Expression:
-        """(oldest + line) modulo the kernel's rows, without a division."""
-        if self.lines == 1:
-            return constant(0, I64)
-        place = b.let(oldest + line, "place")
-        return b.let(select(compare("lt", place, self.lines), place, place - self.lines), "slot")
 
     def _border_row(self, b: Builder, oy: Expression) -> Expression:
         """Where the border classes of a row of outputs begin."""
@@ -249,14 +206,13 @@ class RowConv:
         b = Builder(f"{self.name}_row", f"one row of {self.comment}", self.loc)
         lists = b.parameter("lists", I16, self.lists_length)
         planes = b.parameter("planes", I32, self.planes_length, access="both")
-        y = b.parameter("y", I32, 0, access="write" if self.pooling is None else "both")
+        y = self.ends.row(b)
         oldest = b.scalar("oldest", I64)
         border = b.scalar("border", I64) if len(self.tables.borders.rows) > 1 else constant(0, I64)
-        if self.pooling is not None:
-            begin_pool(b, y, b.scalar("part", I64), self.target, self.least)
+        self.ends.begin(b, y)
         zeros = b.variable("zeros", constant(0, I32))
         with b.loop(self.lines, "line") as line:
-            b.assign(zeros, zeros + self._mode(b, lists, self._slot(b, oldest, line)))
+            b.assign(zeros, zeros + self._mode(b, lists, ring_slot(b, oldest, line, self.lines)))
         self._starts(b, lists, planes, oldest, zeros, border)
         width = self.window.output(self.image.height, self.image.width)[1]
         some, all_ = compare("ne", zeros, 0), compare("eq", zeros, self.lines)
@@ -311,7 +267,7 @@ class RowConv:
             b.store(planes, k + self.width * self.planes, load(self.start, border * size + k))
         with b.when(compare("ne", zeros, 0)):
             with b.loop(self.lines, "line") as line:
-                mode = self._mode(b, lists, self._slot(b, oldest, line))
+                mode = self._mode(b, lists, ring_slot(b, oldest, line, self.lines))
                 with (
                     b.when(compare("ne", mode, 0)),
                     b.loop(self.columns, "column") as column,
@@ -348,7 +304,7 @@ class RowConv:
         left = b.let(x * window.strides[1] + self.begin_places, "left")
         rows = b.let(group * self.group_size - x * (window.strides[1] * self.channels * self.line.width), "rows")
         with b.loop(self.lines, "line") as line:
-            slot = self._slot(b, oldest, line)
+            slot = ring_slot(b, oldest, line, self.lines)
             place = b.let(slot * self.line.places + left, "place")
             mode = b.let(_index(load(lists, slot * self.line.places + (self.begin_places + self.line.mode))), "mode")
             with b.when(compare("ne", mode, turn)):
@@ -398,19 +354,11 @@ class RowConv:
             even = b.let((count & 1) - 1, "even")
             borrows = [b.variable("borrow", (load(self.odd, first + n) & even) ^ turned) for n in range(self.width)]
         for p in range(self.planes):
-            bit = Binary("lshr", number, constant(p, I32)) & 1 if p else number & 1
-            mask = b.let(constant(0, I32) - bit, "mask")
+            mask = bit_mask(b, number, p)
             for n, borrow in enumerate(borrows):
-                plane = b.let(load(planes, n * self.planes + p), "plane")
-                b.assign(borrow, (~plane & (mask | borrow)) | (mask & borrow))
+                borrow_on(b, borrow, b.let(load(planes, n * self.planes + p), "plane"), mask)
         for n, borrow in enumerate(borrows):
-            word: Expression = ~(borrow ^ turned)
-            word = word if self.keep is None else word & load(self.keep, group + n)
-            word = word if self.flips is None else word ^ load(self.flips, group + n)
-            where = b.let(place + group + n, "where")
-            if self.pooling is not None:
-                word = joined(b, load(y, where), word, self.least, group + n)
-            b.store(y, where, word)
+            self.ends.store(b, y, b.let(place + group + n, "where"), ~(borrow ^ turned), group + n)
 
     # --------------------------------------------------------------------------------- a window as large as the image
     def _whole_function(self) -> Function:

@@ -25,7 +25,8 @@ from bnnc.loops.ir import (
     load,
     popcount,
 )
-from bnnc.loops.layout import WORD
+from bnnc.loops.kernels.tiling import Window
+from bnnc.loops.layout import WORD, Packed
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,20 @@ class Line:
     def places(self) -> int:
         """Elements of the places of one list."""
         return self.pixels + 2
+
+
+def line_of(image: Packed, window: Window, channels: int, width: int = 1, *, half: bool = True) -> Line:
+    """What one list of a layer is of: a row of the image as far as windows reach, or the whole of it where there is but
+    one window."""
+    columns = window.output(image.height, image.width)[1]
+    if one_window(image, window):
+        return Line(window.kernel[0], image.row, window.kernel[1], image.pixel, channels, width, half)
+    return Line(1, 0, (columns - 1) * window.strides[1] + window.kernel[1], image.pixel, channels, width, half)
+
+
+def one_window(image: Packed, window: Window) -> bool:
+    """Whether there is but one: then a single list is of all its rows."""
+    return window.output(image.height, image.width) == (1, 1)
 
 
 @cache
@@ -146,4 +161,4 @@ def blank_list(line: Line, ones: bool) -> Function:
     return b.function()
 
 
-__all__ = ["Line", "blank_list", "list_bits"]
+__all__ = ["Line", "blank_list", "line_of", "list_bits", "one_window"]

@@ -27,17 +27,18 @@ from bnnc.loops.ir import (
     Function,
     Promise,
     Variable,
-    compare,
     constant,
     constant_buffer,
     load,
-    select,
 )
+from bnnc.loops.kernels.adders import bit_mask, borrow_on
+from bnnc.loops.kernels.borders import corrections
 from bnnc.loops.kernels.forms import bits_of
 from bnnc.loops.kernels.row_adder import LEVELS, add_rows
-from bnnc.loops.kernels.row_lists import Line, list_bits
+from bnnc.loops.kernels.row_lists import line_of, list_bits, one_window
+from bnnc.loops.kernels.row_ring import output_rows, ring_slot
 from bnnc.loops.kernels.row_tables import planes_of, rows_of, words_of
-from bnnc.loops.kernels.tiling import Window, borders_of, input_origin, no_borders
+from bnnc.loops.kernels.tiling import Window, input_origin
 from bnnc.loops.layout import WORD, Packed
 from bnnc.loops.machine import Machine
 
@@ -53,16 +54,9 @@ def planes_fit(image: Packed, weights: np.ndarray, window: Window, groups: int, 
         and thresholds <= MOST_THRESHOLDS
         and window.dilations == (1, 1)
         and int(np.abs(weights).max(initial=0)) == 1
-        and _line(image, window, rows).bits * 4 * rows < 1 << 16
+        and line_of(image, window, image.channels, rows, half=False).bits * 4 * rows < 1 << 16
         and bound < 1 << 20
     )
-
-
-def _line(image: Packed, window: Window, rows: int) -> Line:
-    if window.output(image.height, image.width) == (1, 1):
-        return Line(window.kernel[0], image.row, window.kernel[1], image.pixel, image.channels, rows, half=False)
-    pixels = (window.output(image.height, image.width)[1] - 1) * window.strides[1] + window.kernel[1]
-    return Line(1, 0, pixels, image.pixel, image.channels, rows, half=False)
 
 
 class PlaneConv:
@@ -88,8 +82,8 @@ class PlaneConv:
     ) -> None:
         self.name, self.image, self.window, self.target, self.loc = name, image, window, target, loc
         self.twin = bool((weights == 0).any())
-        self.alone = window.output(image.height, image.width) == (1, 1)
-        self.line = _line(image, window, 2 if self.twin else 1)
+        self.alone = one_window(image, window)
+        self.line = line_of(image, window, image.channels, 2 if self.twin else 1, half=False)
         self.listing = list_bits(self.line, machine.finds_bits)
         self.lines = 1 if self.alone else window.kernel[0]
         self.groups = -(-len(weights) // WORD)
@@ -107,12 +101,8 @@ class PlaneConv:
     ) -> None:
         name, image, window, outputs = self.name, self.image, self.window, len(weights)
         lanes, count = self.groups * WORD, int(np.prod(weights.shape[1:]))
-        self.borders = no_borders(*window.output(image.height, image.width))
+        self.borders, correction = corrections(image, weights, window, pad_value - halo_value)
         wide = weights.astype(np.int64)
-        correction = np.zeros((1, outputs), np.int64)
-        if any(window.pads) and pad_value != halo_value:
-            self.borders = borders_of(window, image.height, image.width)
-            correction = (pad_value - halo_value) * self.borders.sums(wide.sum(1))
         limits = np.broadcast_to(thresholds, (outputs, thresholds.shape[1])).astype(np.int64)
         self.count = limits.shape[1]
         near = limits - offset * wide.sum((1, 2, 3))[:, None] - correction[:, :, None]  # [class][O][n]
@@ -177,9 +167,8 @@ class PlaneConv:
         planes = b.parameter("planes", I32, self.planes_length, access="both")
         y = b.parameter("y", I32, self.target.length, access="write")
         height, width = self.window.output(self.image.height, self.image.width)
-        lines, stride = self.lines, 1 if self.alone else self.window.strides[0]
-        fresh = min(stride, lines)
-        oldest = b.variable("oldest", constant(0, I64))
+        stride = 1 if self.alone else self.window.strides[0]
+        row = self._row()
 
         def add(number: Expression, slot: Expression) -> None:
             begin = b.let(number * self.image.row + input_origin(self.image, self.window), "begin")
@@ -188,26 +177,11 @@ class PlaneConv:
                 places = at(lists, own * self.line.places + self.begin_places)
                 b.call(self.listing, at(x, begin + plane * self.image.words), at(lists, own * self.line.room), places)
 
-        with b.loop(lines - fresh, "line", unroll_one=False) as line:
-            add(line, line)
-        row = self._row()
-        with b.loop(height, "oy") as oy:
-            first = b.let(oy * stride + (lines - fresh), "first")
-            with b.loop(fresh, "line") as line:
-                add(first + line, self._slot(b, oldest, line + (lines - fresh)))
-            with b.loop(width, "ox") as ox:
-                border = self._border(b, oy, ox)
-                place = at(y, oy * self.target.row + ox * self.target.pixel + self.target.origin)
-                b.call(row, lists, planes, place, oldest, ox, border)
-            if height > 1 and lines > 1:
-                b.assign(oldest, self._slot(b, oldest, constant(fresh, I64)))
+        with output_rows(b, height, self.lines, stride, add) as (oy, oldest), b.loop(width, "ox") as ox:
+            border = self._border(b, oy, ox)
+            place = at(y, oy * self.target.row + ox * self.target.pixel + self.target.origin)
+            b.call(row, lists, planes, place, oldest, ox, border)
         return b.function()
-
-    def _slot(self, b: Builder, oldest: Expression, line: Expression) -> Expression:
-        if self.lines == 1:
-            return constant(0, I64)
-        place = b.let(oldest + line, "place")
-        return b.let(select(compare("lt", place, self.lines), place, place - self.lines), "slot")
 
     def _border(self, b: Builder, oy: Expression, ox: Expression) -> Expression:
         """The border class of a pixel."""
@@ -264,7 +238,7 @@ class PlaneConv:
         taps = window.kernel[1] * self.image.channels * self.line.width
         back = window.strides[1] * self.image.channels * self.line.width
         with b.loop(self.lines, "line") as line:
-            own = b.let(self._slot(b, oldest, line) * len(self.scales) + plane, "own")
+            own = b.let(ring_slot(b, oldest, line, self.lines) * len(self.scales) + plane, "own")
             place = b.let(own * self.line.places + x * window.strides[1] + self.begin_places, "from")
             first = b.let(Convert("zext", load(lists, place), I64), "first") if not self.alone else constant(0, I64)
             most = self.line.bits if self.alone else window.kernel[1] * self.image.channels
@@ -302,9 +276,7 @@ class PlaneConv:
                     rest = b.let(unequal ^ below, "rest")
                     b.assign(below, (~plane & taken) | (~unequal & below))
                     plane = rest
-                bit = Binary("lshr", wanted, constant(p, I32)) & 1 if p else wanted & 1
-                mask = b.let(constant(0, I32) - bit, "mask")
-                b.assign(borrow, (~plane & (mask | borrow)) | (mask & borrow))
+                borrow_on(b, borrow, plane, bit_mask(b, wanted, p))
             reached.append(b.let(~(borrow | below) if i else ~borrow, "reached"))
         for p in range(len(self.target.planes)):
             word: Expression = constant(0, I32) if self.first is None else load(self.first, group + p * self.groups)

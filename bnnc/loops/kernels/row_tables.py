@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnnc.loops.kernels.borders import Borders, corrections
 from bnnc.loops.kernels.row_adder import LEVELS
-from bnnc.loops.kernels.tiling import Borders, Window, borders_of, no_borders
+from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import WORD, Packed
 
 
@@ -47,11 +48,7 @@ def tables_of(
     count = int(np.prod(weights.shape[1:]))
     outputs = len(weights)
     lanes = -(-outputs // WORD) * WORD
-    borders = no_borders(*window.output(image.height, image.width))
-    correction = np.zeros((1, outputs), np.int64)
-    if any(window.pads) and pad_value != halo_value:
-        borders = borders_of(window, image.height, image.width)
-        correction = (pad_value - halo_value) * borders.sums(weights.astype(np.int64).sum(1))
+    borders, correction = corrections(image, weights, window, pad_value - halo_value)
     share = np.zeros((weights.shape[2], lanes), np.int64)
     share[:, :outputs] = (weights > 0).sum((1, 3)).T
     if (weights == 0).any():

@@ -17,8 +17,9 @@ import numpy as np
 
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import I32, Binary, Expression, Select, compare, constant
+from bnnc.loops.kernels.borders import Borders, corrections
 from bnnc.loops.kernels.row_tables import planes_of, words_of
-from bnnc.loops.kernels.tiling import Borders, Window, borders_of, no_borders
+from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import WORD, Packed
 
 
@@ -58,11 +59,7 @@ def mode_tables(
     count = int(np.prod(weights.shape[1:]))
     outputs = len(weights)
     lanes = -(-outputs // WORD) * WORD
-    borders = no_borders(*window.output(image.height, image.width))
-    correction = np.zeros((1, outputs), np.int64)
-    if any(window.pads) and pad_value != halo_value:
-        borders = borders_of(window, image.height, image.width)
-        correction = (pad_value - halo_value) * borders.sums(weights.astype(np.int64).sum(1))
+    borders, correction = corrections(image, weights, window, pad_value - halo_value)
     ones = (weights > 0).reshape(outputs, -1).sum(1).astype(np.int64)
     # A limit beyond all sums is as good as the next one.
     distance = np.clip(limits[None] - correction - count, -2 * count - 2, 2)

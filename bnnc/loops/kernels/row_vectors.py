@@ -21,9 +21,7 @@ from bnnc.loops.ir import (
     Binary,
     Convert,
     Expression,
-    Extract,
     Function,
-    Gather,
     Select,
     Variable,
     Vector,
@@ -32,21 +30,19 @@ from bnnc.loops.ir import (
     constant_buffer,
     load,
     popcount,
-    select,
     splat,
 )
-from bnnc.loops.kernels.adders import full_adder
-from bnnc.loops.kernels.row_tables import words_of
+from bnnc.loops.kernels.borders import border_class
+from bnnc.loops.kernels.row_ends import kept_and_turned
+from bnnc.loops.kernels.row_lists import one_window
+from bnnc.loops.kernels.row_ring import ring_slot
+from bnnc.loops.kernels.row_tables import rows_of, words_of
+from bnnc.loops.kernels.row_vector_sums import LANES, TAIL, Rows, vector_sums, word_sums
 from bnnc.loops.kernels.row_vector_tables import ModeTables, mode_tables
-from bnnc.loops.kernels.tiling import Window, border_class, input_origin
+from bnnc.loops.kernels.tiling import Window, input_origin
 from bnnc.loops.layout import WORD, Packed
 
-LANES = 4
-WORDS, HALVES = Vector(I32, LANES), Vector(I16, 8)
-STEP = 16
-"""Vectors of rows that are added in one go: of 16, four levels of adders take all but one carry."""
-TAIL = (STEP, 8, 4)
-"""What the end of a list is added in: lists are filled up to a multiple of the last."""
+HALVES = Vector(I16, 8)
 
 
 def vectors_fit(image: Packed, weights: np.ndarray, window: Window, groups: int, thresholds: int) -> bool:
@@ -79,7 +75,7 @@ class _List:
         self.rows = self.taps + TAIL[-1] * LANES
         self.places = self.rows + window.kernel[0] * self.room
         self.length = self.places + window.kernel[0] * (self.pixels + 1) + 8
-        self.alone = window.output(image.height, image.width) == (1, 1)
+        self.alone = one_window(image, window)
         if self.alone:
             self.length = self.rows
 
@@ -105,21 +101,14 @@ def vector_conv(
     outputs = len(weights)
     groups = -(-outputs // WORD)
     limits = np.broadcast_to(thresholds[:, 0], outputs).astype(np.int64)
-    table = np.broadcast_to(values, (outputs, 2))
     tables = mode_tables(image, weights, window, limits, pad_value, halo_value)
-    flips = np.zeros(groups * WORD, np.int64)
-    flips[:outputs] = table[:, 0] > 0
-    keep = np.zeros(groups * WORD, np.int64)
-    keep[:outputs] = table[:, 0] != table[:, 1]
-    rows = np.zeros((*weights.shape[2:], weights.shape[1], groups * WORD), np.uint8)
-    rows[..., :outputs] = (weights > 0).transpose(2, 3, 1, 0)
-    packed = words_of(rows).reshape(-1, groups)
+    packed = np.moveaxis(rows_of(weights)[..., 0], 0, -1).reshape(-1, groups)
     packed = np.concatenate([packed, np.zeros((1, groups), np.uint32)])
     comment = (
         f"{outputs} outputs, window {window.kernel} on {image.channels} channels, rows added, four words at a time"
     )
     b = Builder(name, comment, loc)
-    _VectorRows(b, name, image, window, target, tables, packed, words_of(keep), words_of(flips), loc).write()
+    _VectorRows(b, name, image, window, target, tables, packed, words_of(kept_and_turned(values, outputs)), loc).write()
     return b.function()
 
 
@@ -135,8 +124,7 @@ class _VectorRows:
         target: Packed,
         tables: ModeTables,
         rows: np.ndarray,
-        keep: np.ndarray,
-        flips: np.ndarray,
+        ends: np.ndarray,
         loc: Location,
     ) -> None:
         self.b, self.name, self.loc = b, name, loc
@@ -158,7 +146,6 @@ class _VectorRows:
         self.start = constant_buffer(f"{name}_threshold", np.ascontiguousarray(flat), comment, 4)
         # What a group needs besides: odd thresholds in both modes, outputs that can change, and those turned round.
         self.odd = constant_buffer(f"{name}_threshold_odd", tables.odd, "the lowest bit of thresholds", 4)
-        ends = np.stack([keep, flips])
         fours = [[place for place in range(4) if number >> place & 1] for number in range(16)]
         table = np.zeros((16, HALVES.lanes), np.uint16)
         for number, places in enumerate(fours):
@@ -172,8 +159,11 @@ class _VectorRows:
     def write(self) -> None:
         """The loops over rows and pixels."""
         b, window, list_ = self.b, self.window, self.list
-        vector = _vector_sums(self) if self.whole else None
-        word = _word_sums(self) if self.groups % LANES else None
+        rows = Rows(
+            self.name, list_.taps, self.groups, list_.length, self.weights.length, self.tables.planes, self.loc
+        )  # fmt: skip
+        vector = vector_sums(rows) if self.whole else None
+        word = word_sums(rows) if self.groups % LANES else None
         height, width = window.output(self.image.height, self.image.width)
         mode = self._mode()
         invert = b.let(constant(0, I32) - mode, "invert")
@@ -194,23 +184,15 @@ class _VectorRows:
             with b.when(compare("eq", y, 0)), b.loop(lines - fresh, "line", unroll_one=False) as line:
                 self._list_row(first + line, line, invert, origin)
             with b.loop(fresh, "line") as line:
-                slot = self._slot(oldest, line + (lines - fresh))
+                slot = ring_slot(b, oldest, line + (lines - fresh), lines)
                 self._list_row(first + (lines - fresh) + line, slot, invert, origin)
             with b.loop(width, "ox") as x:
                 n = b.variable("n", constant(0, I32))
                 with b.loop(lines, "line") as line:
-                    self._gather_line(self._slot(oldest, line), line, x, n)
+                    self._gather_line(ring_slot(b, oldest, line, lines), line, x, n)
                 self._pixel(y, x, n, mode, invert, vector, word)
             if height > 1 and lines > 1:
-                b.assign(oldest, self._slot(oldest, constant(fresh, I64)))
-
-    def _slot(self, oldest: Expression, line: Expression) -> Expression:
-        """(oldest + line) modulo the rows of the window, without a division."""
-        lines = self.window.kernel[0]
-        if lines == 1:
-            return constant(0, I64)
-        place = self.b.let(oldest + line, "place")
-        return self.b.let(select(compare("lt", place, lines), place, place - lines), "slot")
+                b.assign(oldest, ring_slot(b, oldest, constant(fresh, I64), lines))
 
     def _mode(self) -> Expression:
         """1 where more than half of the bits are set, those of the padding too: it is listed like the image."""
@@ -305,115 +287,6 @@ class _VectorRows:
                     at(self.odd, odd + group), at(self.ends, group), at(self.y, place + group),
                     count, number, even, invert,
                 )  # fmt: skip
-
-
-class _Sums:
-    """The start of a function that adds the listed rows to counters and compares them."""
-
-    def __init__(self, rows: _VectorRows, name: str, comment: str, lanes: int) -> None:
-        self.planes = rows.tables.planes
-        self.b = b = Builder(f"{rows.name}_{name}", comment, rows.loc)
-        self.list = b.parameter("list", I16, rows.list.length)
-        self.rows = b.parameter("w", I32, rows.weights.length - rows.groups + lanes)
-        self.start = b.parameter("start", I32, self.planes * lanes)
-        self.odd = b.parameter("odd", I32, lanes)
-        self.ends = b.parameter("ends", I32, rows.groups + lanes)
-        self.y = b.parameter("y", I32, lanes, access="write")
-        self.count = b.scalar("count", I32)
-        self.number, self.even, self.invert = (b.scalar(name, I32) for name in ("number", "even", "invert"))
-
-    def add(self, counters: list[Variable], rows: int) -> None:
-        """Adds all listed rows; a vector takes `rows` of them."""
-        b = self.b
-        # Vectors in all: lists are filled up to whole steps of the smallest tree.
-        unit = rows * TAIL[-1]
-        shift = unit.bit_length() - 1
-        count = b.let(Binary("lshr", self.count + (unit - 1), constant(shift, I32)), "count")
-        begin: Expression = constant(0, I32)
-        last = b.let(count * unit, "last")
-        for size in TAIL:
-            units = size // TAIL[-1]
-            end = last if units == 1 else b.let((count - (count & (units - 1))) * unit, f"end{size}")
-            with b.loop(end, "k", start=begin, step=size * rows, unroll_one=False) as k:
-                self._tree(counters, k, size, rows)
-            begin = end
-
-    def _row(self, k: Expression, rows: int) -> Expression:
-        if rows == 1:
-            return self.b.let(load(self.rows, Convert("zext", load(self.list, k), I64), WORDS), "row")
-        places = Convert("zext", load(self.list, k, Vector(I16, LANES)), WORDS)
-        return self.b.let(Gather(self.rows, constant(0, I64), places), "row")
-
-    def _tree(self, counters: list[Variable], k: Expression, size: int, rows: int) -> None:
-        """Adds so many vectors: each level joins two carries of the level below with its own counter plane."""
-        b = self.b
-        waiting: dict[int, Expression] = {}
-        for n in range(0, size, 2):
-            carry = full_adder(b, counters[0], self._row(k + n * rows, rows), self._row(k + (n + 1) * rows, rows))
-            level = 1
-            while level in waiting:
-                carry = full_adder(b, counters[level], waiting.pop(level), carry)
-                level += 1
-            waiting[level] = carry
-        ((level, carry),) = waiting.items()
-        for plane in counters[level:]:
-            following = b.let(plane & carry, "carry") if plane is not counters[-1] else carry
-            b.assign(plane, plane ^ carry)
-            carry = following
-
-    def borrow(self, planes: list[Expression], type_: Vector | None) -> Expression:
-        """All ones in the lanes of counters that are below the number (or equal, where the threshold is odd)."""
-        b = self.b
-        of = type_ or I32
-        odd, even = load(self.odd, 0, of), b.let(splat(self.even, of), "even")
-        borrow = b.variable("borrow", even & odd | ~even)
-        for p, plane in enumerate(planes):
-            bit = Binary("lshr", self.number, constant(p, I32)) & 1 if p else self.number & 1
-            mask = b.let(splat(constant(0, I32) - bit, of), "mask")
-            b.assign(borrow, (~plane & (mask | borrow)) | (mask & borrow))
-        return borrow
-
-    def finish(self, borrow: Expression, groups: int, type_: Vector | None) -> Function:
-        """Stores the outputs' bits."""
-        of = type_ or I32
-        bits = (~borrow ^ splat(self.invert, of)) & load(self.ends, 0, of)
-        self.b.store(self.y, 0, bits ^ load(self.ends, groups, of))
-        return self.b.function()
-
-
-def _vector_sums(rows: _VectorRows) -> Function:
-    """Adds one row a vector, for 128 outputs."""
-    sums = _Sums(rows, "vector", "adds rows for 128 outputs of one pixel", LANES)
-    b = sums.b
-    counters = [b.variable(f"c{p}", load(sums.start, p * LANES, WORDS)) for p in range(sums.planes)]
-    sums.add(counters, 1)
-    return sums.finish(sums.borrow(list(counters), WORDS), rows.groups, WORDS)
-
-
-def _word_sums(rows: _VectorRows) -> Function:
-    """Adds four rows a vector, for 32 outputs; then the lanes are joined."""
-    sums = _Sums(rows, "word", "adds rows for 32 outputs of one pixel, four at a time", 1)
-    b = sums.b
-    # A lane counts every fourth row.
-    counts = max(5, (-(-rows.list.taps // LANES)).bit_length())
-    counters = [b.variable(f"c{p}", constant(0, WORDS)) for p in range(counts)]
-    sums.add(counters, LANES)
-    columns: list[list[Expression]] = [[] for _ in range(sums.planes + 1)]
-    totals: list[Expression] = []
-    for p in range(sums.planes):
-        column = columns[p]
-        if p < counts:
-            column += [b.let(Extract(counters[p], lane), "lane") for lane in range(LANES)]
-        column.append(b.let(load(sums.start, p), "start"))
-        while len(column) > 1:
-            first, second, *rest = column
-            third, rest = (rest[0], rest[1:]) if rest else (None, [])
-            either = b.let(first ^ second, "either")
-            carry = first & second if third is None else first & second | either & third
-            columns[p + 1].append(b.let(carry, "carry"))
-            column = [*rest, either if third is None else b.let(either ^ third, "sum")]
-        totals.append(column[0])
-    return sums.finish(sums.borrow(totals, None), rows.groups, None)
 
 
 __all__ = ["vector_conv", "vector_scratch", "vectors_fit"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bnnc.loops.builder import Builder
-from bnnc.loops.ir import I32, Buffer, Expression, Function, Operand, Scalar, compare, constant, load
-from bnnc.loops.layout import Packed
+from bnnc.loops.ir import Buffer, Function, Scalar
 
 
 @dataclass(frozen=True)
@@ -55,18 +53,4 @@ class RowKernel:
     whole: bool = False
 
 
-def begin_pool(b: Builder, y: Buffer, part: Expression, target: Packed, least: Buffer | None) -> None:
-    """At part 0 of a window writes to the row y what all bits are joined with: 0, or 1 where `least` is set, the mask
-    of channels that keep the minimum."""
-    with b.when(compare("eq", part, 0)), b.loop(target.width, "px") as px, b.loop(target.words, "word") as word:
-        b.store(y, px * target.pixel + word, constant(0, I32) if least is None else load(least, word))
-
-
-def joined(b: Builder, one: Expression, other: Expression, least: Buffer | None, word: Operand) -> Expression:
-    """The maximum of two words of bits, or the minimum in the channels that `least` marks in this word."""
-    one, other = b.let(one, "one"), b.let(other, "other")
-    either = one | other
-    return either if least is None else either ^ ((one ^ other) & load(least, word))
-
-
-__all__ = ["Part", "Pooling", "RowKernel", "begin_pool", "joined"]
+__all__ = ["Part", "Pooling", "RowKernel"]

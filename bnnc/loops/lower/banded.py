@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from bnnc.ir.op import Op
 from bnnc.loops.ir import Buffer, Function, Variable
+from bnnc.loops.kernels.borders import Within
 from bnnc.loops.kernels.elementwise import CONSTANTS, tree
 from bnnc.loops.kernels.rows import Part, RowKernel
-from bnnc.loops.kernels.tiling import Window, Within
+from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Layout, image_shape
 from bnnc.loops.lower.places import Place, Storage
 from bnnc.loops.lower.stages import Argument, Moved, Need, Number, Slot, Stage, Variant, band

@@ -8,10 +8,11 @@ from bnnc.ir import fixed
 from bnnc.ir.op import Op
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import I64, Expression, Function
+from bnnc.loops.kernels.borders import Within
 from bnnc.loops.kernels.fixed import SettleSums, settled
 from bnnc.loops.kernels.lanes import lane_conv
 from bnnc.loops.kernels.pool import pool
-from bnnc.loops.kernels.tiling import Window, Within
+from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import NO_HALO, Elements, Halo, Layout, elements, image_shape
 from bnnc.loops.lower import banded
 from bnnc.loops.lower.network import Network, window_pads

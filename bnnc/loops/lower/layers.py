@@ -9,11 +9,12 @@ from bnnc.ir.codebook import codebook_of
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, Int, Trit
 from bnnc.loops.ir import Function
+from bnnc.loops.kernels.borders import Within
 from bnnc.loops.kernels.codebook import expand_codebook
 from bnnc.loops.kernels.epilogue import Epilogue, StepToPlanes, StoreSums
 from bnnc.loops.kernels.lanes import lane_conv
 from bnnc.loops.kernels.popcount import popcount_conv, weight_words
-from bnnc.loops.kernels.tiling import Window, Within
+from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import Elements, Halo, Layout, Packed, elements, image_shape, packed, plane_weights
 from bnnc.loops.lower import banded, small_layers
 from bnnc.loops.lower.network import Network, window_pads

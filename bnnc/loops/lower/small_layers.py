@@ -8,6 +8,7 @@ from bnnc.ir import bit
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, Code, Trit, value_range
 from bnnc.loops.ir import I8, I16, I32, Function
+from bnnc.loops.kernels.borders import Within
 from bnnc.loops.kernels.byte_pixels import byte_conv, bytes_fit, bytes_scratch
 from bnnc.loops.kernels.carry_save import carries_pay, carry_conv, carry_fits, carry_scratch, unit_of
 from bnnc.loops.kernels.mcu_pixels import PixelConv, pixels_fit
@@ -17,7 +18,7 @@ from bnnc.loops.kernels.row_groups import row_conv
 from bnnc.loops.kernels.row_planes import PlaneConv, planes_fit
 from bnnc.loops.kernels.row_vectors import vector_conv, vector_scratch, vectors_fit
 from bnnc.loops.kernels.rows import Pooling, RowKernel
-from bnnc.loops.kernels.tiling import Window, Within
+from bnnc.loops.kernels.tiling import Window
 from bnnc.loops.layout import WORD, Elements, Halo, Layout, Packed, elements, image_shape, packed
 from bnnc.loops.lower import banded
 from bnnc.loops.lower.network import Network
