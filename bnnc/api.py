@@ -145,7 +145,7 @@ def _converted(value: Any, hint: Any, key: str) -> Any:
         if str(value) not in words:
             near = difflib.get_close_matches(str(value), words, 1)
             raise usage(
-                f"`-X {key}={value}` is none of {', '.join(words)}",
+                f"`-X {key}={value}` is none of {', '.join(filter(None, words))}",
                 helps=(f"did you mean `{near[0]}`?",) if near else (),
             )
         return next(word for word in typing.get_args(kinds[0]) if str(word) == str(value))

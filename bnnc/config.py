@@ -209,6 +209,7 @@ class Config:
     data: str = _setting("", str, "a data set: mnist, cifar-10, prototypes, folder:PATH … (docs/data.md)", "-")
     data_dir: str = _setting("", str, "the folder that data sets lie in", "BNNC_DATA")
     split: str = _setting("test", choice("test", "train"), "which part of the data set")
+    limit: int | None = _setting(None, whole(1, 2**31 - 1), "how many samples of a data set to run")
     epochs: int | None = _setting(
         None, whole(1, 1_000_000), "how many epochs to train, instead of the net's own number"
     )

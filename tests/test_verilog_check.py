@@ -124,6 +124,26 @@ def test_a_check_on_data_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @needs_iverilog
+def test_a_run_on_data_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is slow to run stops after a while, and says how far it came; --limit N takes so many, on any target."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.bnnm").write_bytes(store.dumps(classifier()))
+    words = ("run", "net.bnnm", "--data", "prototypes:classes=4,bits=40,test=300")
+    circuit = ("--on", "verilog", "-X", "simulator=iverilog")
+    for where in ((), circuit):
+        done = bnnc(*words, *where, "--limit", "20")
+        assert done.code == 0, done.err
+        assert "of 20, the first of 300" in done.out
+        assert bnnc(*words, *where, "--limit", "20", "--json").json["inputs"] == 20
+    assert bnnc(*words, "--limit", "0").code == Exit.USAGE
+    monkeypatch.setattr(check_command, "EMULATED_SECONDS", 0.0)
+    done = bnnc(*words, *circuit)
+    assert "of 1, the first of 300" in done.out
+    assert "stopped after 1 of 300 inputs; --limit N takes more" in done.err
+    assert bnnc(*words, "--json").json["inputs"] == 300
+
+
+@needs_iverilog
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("net.bnnm").write_bytes(store.dumps(network()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -12,12 +13,14 @@ import pytest
 
 from bnnc import api
 from bnnc.backends.verilog.names import RESERVED
-from bnnc.diagnostics import BnncError, Exit
-from bnnc.ir import bit, move, nn
+from bnnc.diagnostics import BnncError, Diagnostic, Exit
+from bnnc.ir import bit, move, nn, store
 from bnnc.ir.location import Location
 from bnnc.ir.module import Input, Module, Output
-from bnnc.ir.types import F32, Bit, Int
+from bnnc.ir.op import Op
+from bnnc.ir.types import F32, Bit, DType, Int
 from tests.circuits import agrees, bench, built, write
+from tests.cli import bnnc
 from tests.verilog import needs_iverilog
 
 
@@ -173,6 +176,61 @@ def test_floats_inside_are_refused_with_the_ways_out() -> None:
     assert (found.code, found.places[0].name) == ("B0620", "stem")
     assert any("--pixels" in text for text in found.helps)
     assert any("--stream fixed" in text for text in found.helps)
+
+
+def dense_block(dtype: DType, loc: str = "join") -> Module:
+    """Integers, joined with others as floats, are compared with float thresholds; the first layer is given."""
+    x = Input("x", dtype, (3, 4, 4))
+    ones = np.ones((2, 3, 3, 3), np.int8)
+    first: Op
+    if isinstance(dtype, F32):
+        first = nn.Conv(x, nn.Constant(ones.astype(np.float32)), None, (1, 1), (1,) * 4, (1, 1), loc=Location("stem"))
+    else:
+        first = bit.Decode(
+            bit.Conv(x, ones, (1, 1), (1,) * 4, (1, 1), 1, 0, loc=Location("stem")), loc=Location("stem")
+        )
+    joined = move.Concat((first, first), 0, loc=Location(loc))
+    sign = bit.Step(joined, np.zeros((1, 1), np.float32), np.array([[-1, 1]], np.int32), Bit())
+    out = bit.Conv(sign, np.ones((2, 4, 1, 1), np.int8), (1, 1), (0,) * 4, (1, 1))
+    return Module("block", (x,), (Output("y", out, "int64"),))
+
+
+def test_the_refusal_names_what_stops_the_circuit_and_only_options_that_help() -> None:
+    def refused(module: Module) -> Diagnostic:
+        with pytest.raises(BnncError) as caught:
+            api.emit(module, "verilog")
+        return caught.value.diagnostics[0]
+
+    found = refused(dense_block(Int(0, 255)))
+    assert (found.places[0].name, found.message.split()[0]) == ("join", "`concat`")
+    assert [text.split(",")[0] for text in found.helps] == ["--stream fixed"]
+    found = refused(dense_block(F32()))
+    assert found.places[0].name == "stem"
+    assert [text.split(",")[0] for text in found.helps] == ["--pixels x=1/255"]
+    found = refused(dataclasses.replace(dense_block(F32()), facts=(("stream", "fixed"),)))
+    assert "--stream" not in "".join(found.helps)
+
+
+def test_levels_that_are_none_are_refused() -> None:
+    for levels in (0, -2):
+        with pytest.raises(BnncError) as caught:
+            api.emit(small(), "verilog", levels=levels)
+        assert caught.value.diagnostics[0].code == "B0621"
+        assert caught.value.exit_code == Exit.USAGE
+
+
+def test_budgets_of_a_processor_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.bnnm").write_bytes(store.dumps(small()))
+    for command in ("emit", "compile"):
+        for flag in ("--max-ram", "--max-flash"):
+            done = bnnc(command, "net.bnnm", "--target", "verilog", flag, "1MiB", "-o", "out")
+            assert done.code == Exit.USAGE
+            assert f"`{flag}`" in done.err
+            assert not Path("out").exists()
+    done = bnnc("emit", "net.bnnm", "--target", "verilog", "-o", "out", BNNC_MAX_RAM="1MiB")
+    assert done.code == Exit.USAGE
+    assert "BNNC_MAX_RAM" in done.err
 
 
 def test_folds_that_do_not_divide_say_what_does() -> None:

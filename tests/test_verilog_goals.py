@@ -69,10 +69,12 @@ def test_the_best_speed_that_is_named_can_be_had() -> None:
     assert estimated(fps=best)["fps"] == pytest.approx(best)
 
 
-def test_what_does_not_fit_names_a_chip_that_it_does() -> None:
+def test_what_does_not_fit_names_the_size_that_it_does() -> None:
     reason = refused(max_luts=20)
     assert (reason.diagnostics[0].code, reason.exit_code) == ("B0632", Exit.CHECK_FAILED)
-    estimated(device=reason.diagnostics[0].helps[0].split("device=")[1])
+    estimated(max_luts=int(reason.diagnostics[0].helps[0].split("max-luts=")[1]))
+    reason = refused(max_luts=20, fps=1e5)
+    assert any("even the smallest circuit" in note for note in reason.diagnostics[0].notes)
     both = refused(fps=1e8, max_luts=smallest() * 11 // 10)
     assert any("samples a second fit" in note for note in both.diagnostics[0].notes)
 
@@ -92,6 +94,14 @@ def test_what_does_not_fit_names_a_chip_that_it_does() -> None:
 def test_what_is_no_goal(code: str, options: dict[str, Any]) -> None:
     reason = refused(**options)
     assert (reason.diagnostics[0].code, reason.exit_code) == (code, Exit.USAGE)
+
+
+@pytest.mark.parametrize("goal", [{"fps": 10.0}, {"max_luts": 9999}, {"max_brams": 9}], ids=str)
+def test_a_folding_is_given_or_chosen(goal: dict[str, Any]) -> None:
+    for given in ({"pe": "1"}, {"simd": "1"}):
+        reason = refused(**goal, **given)
+        assert (reason.diagnostics[0].code, reason.exit_code) == ("B0621", Exit.USAGE)
+    estimated(pe="1", device="ecp5-25f")
 
 
 def test_unrolled_layers_are_no_faster_than_the_clock() -> None:

@@ -25,6 +25,7 @@ from bnnc.backends.verilog.planner import labels_of, layers_of, plan
 from bnnc.backends.verilog.projects import project_files
 from bnnc.backends.verilog.proof.certificate import certificate, certificate_text
 from bnnc.backends.verilog.report import report, report_text
+from bnnc.diagnostics import Exit, error
 from bnnc.ir.module import Module
 from bnnc.protocols import API_VERSION, Artifact
 
@@ -115,9 +116,12 @@ def packaged(module: Module, options: VerilogOptions) -> Package:
 def timed(module: Module, options: VerilogOptions) -> tuple[Package, Timing | None]:
     """The planned circuit of a «bit» module, and how it will run, by the cycle model."""
     boundary = boundary_of(module)
-    unrolling = Unrolling(options.unroll, options.technology, max(1, options.levels))
+    unrolling = Unrolling(options.unroll, options.technology, options.levels)
     layers = layers_of(boundary, unrolling)
     goals = _goals(options)
+    if (options.pe or options.simd) and (goals.fps or goals.max_luts or goals.max_brams):
+        text = "a folding was given and asked for: `-X pe` and `-X simd` say it, `-X fps` and `-X max-…` have it chosen"
+        raise error("B0621", text, helps=("leave one of them out",), exit_code=Exit.USAGE)
     technology = technology_of(goals, options.synth or options.technology)
     folding = given_folding(layers, options.pe, options.simd, plain(layers, technology))
     if goals.any and not (options.pe or options.simd):

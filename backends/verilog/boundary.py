@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnnc.diagnostics import error
+from bnnc.backends.verilog.refusal import island
 from bnnc.ir import bit, fixed, move, nn
 from bnnc.ir.module import Input, Module
 from bnnc.ir.op import Op
@@ -26,11 +26,6 @@ _CIRCUIT: tuple[type[Op], ...] = (
 )
 _ENTRIES: tuple[type[Op], ...] = (bit.Step, fixed.Encode)
 _FLOAT_LAYERS: tuple[type[Op], ...] = (nn.Conv, nn.Dense, nn.MatMul)
-WAYS = (
-    "--pixels INPUT=1/255,MEAN,STD, when the input holds 8-bit pixels",
-    "--stem int, for a first layer on pixels",
-    "--stream fixed, for residual streams and float layers between binary ones",
-)
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def boundary_of(module: Module) -> Boundary:
             inside[op] = None
         else:
             tail[op] = None
-    _refuse_islands(tail, front)
+    _refuse_islands(module, tail, front)
     read = {x for op in tail for x in op.operands} | {output.value for output in module.outputs}
     cuts = tuple(op for op in (*entries, *inside) if op in read)
     needed = _needed(cuts)
@@ -119,35 +114,16 @@ def _needed(cuts: tuple[Op, ...]) -> set[Op]:
     return found
 
 
-def _refuse_islands(tail: Mapping[Op, None], front: Mapping[Op, None]) -> None:
+def _refuse_islands(module: Module, tail: Mapping[Op, None], front: Mapping[Op, None]) -> None:
     """Floats are in the way where a layer or a step comes behind them, or where they read a float input."""
     for op in tail:
         if isinstance(op, _FLOAT_LAYERS):
-            raise _island(op, f"`{op.opcode}` works on floats")
+            raise island(module, tail, op)
         behind = any(x in tail for x in op.operands)
         if behind and isinstance(op, (*_CIRCUIT, *_ENTRIES)) and not isinstance(op, move.MOVES):
-            culprit = _first_float(op, tail)
-            raise _island(culprit, f"`{culprit.opcode}` works on floats, and `{op.opcode}` reads what comes of it")
-        for x in op.operands:
-            if x in front:
-                raise _island(op, f"`{op.opcode}` reads a float input")
+            raise island(module, tail, op, op)
+        if any(x in front for x in op.operands):
+            raise island(module, tail, op)
 
 
-def _first_float(op: Op, tail: Mapping[Op, None]) -> Op:
-    """The first float op before op that does more than decode or move."""
-    order = [x for x in tail if x in _needed((op,)) and x is not op]
-    plain = (*move.MOVES, bit.Decode, fixed.Decode, nn.Constant)
-    return next((x for x in order if not isinstance(x, plain)), order[0] if order else op)
-
-
-def _island(op: Op, text: str) -> Exception:
-    return error(
-        "B0620",
-        f"{text}: the verilog target has no float arithmetic",
-        places=(op.loc,),
-        notes=("it takes networks that are integers, or fixed point, from the first layer to the scores",),
-        helps=WAYS,
-    )
-
-
-__all__ = ["WAYS", "Boundary", "boundary_of"]
+__all__ = ["Boundary", "boundary_of"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -108,6 +109,10 @@ def chosen(layers: Sequence[Layer], goals: Goals, technology: str, others: Calla
         (luts, memories), cost = goals.bounds(), size(choice)
         return cost.luts + 2 * cost.carries <= luts and cost.memories <= memories
 
+    def smallest() -> Cost:
+        choice = for_cycles(layers, max(layer.work for layer in layers), price) if layers else None
+        return size(choice) if choice else others(Folding())
+
     if goals.fps > 0:
         most = int(goals.clock * 1e6 / goals.fps)
         choice = for_cycles(layers, most, price) if most >= 1 else None
@@ -116,12 +121,15 @@ def chosen(layers: Sequence[Layer], goals: Goals, technology: str, others: Calla
         if fits(choice):
             return choice.folding
         best = within(layers, fits, price)
-        reached = goals.clock * 1e6 / best.cycles if best else 0.0
-        raise _too_large(size(choice), goals, f"at most {reached:.4g} samples a second fit" if best else "")
+        if best is None:
+            least = smallest()
+            text = f"even the smallest circuit takes about {_area(least)} LUTs and {least.memories} block RAMs"
+        else:
+            text = f"at most {goals.clock * 1e6 / best.cycles:.4g} samples a second fit"
+        raise _too_large(size(choice), goals, text)
     best = within(layers, fits, price)
     if best is None:
-        smallest = for_cycles(layers, max(layer.work for layer in layers), price) if layers else None
-        raise _too_large(size(smallest) if smallest else others(Folding()), goals, "")
+        raise _too_large(smallest(), goals, "")
     return best.folding
 
 
@@ -146,18 +154,25 @@ def _too_fast(layers: Sequence[Layer], goals: Goals) -> BnncError:
     )
 
 
+def _area(cost: Cost) -> int:
+    return math.ceil(cost.luts + 2 * cost.carries)
+
+
 def _too_large(cost: Cost, goals: Goals, best: str) -> BnncError:
     luts, memories = goals.bounds()
     asked = [f"{luts:.0f} LUTs"] if luts < 1 << 40 else []
     asked += [f"{memories:.0f} block RAMs"] if memories < 1 << 40 else []
-    needed = f"{cost.luts + 2 * cost.carries:.0f} LUTs and {cost.memories} block RAMs"
-    larger = [d.name for d in DEVICES if cost.luts + 2 * cost.carries <= ROOM * d.luts and cost.memories <= d.memories]
+    area = _area(cost)
+    larger = [d.name for d in DEVICES if area <= ROOM * d.luts and cost.memories <= d.memories]
+    sizes = [f"-X max-luts={area}"] if 0 < goals.max_luts < area else []
+    sizes += [f"-X max-brams={cost.memories}"] if 0 < goals.max_brams < cost.memories else []
+    sizes += [f"-X device={larger[0]}"] if goals.device and larger else []
     kind = "" if goals.fps > 0 else "even the smallest circuit takes "
     return error(
         "B0632",
         f"the network does not fit {' and '.join(asked)}",
-        notes=(f"{kind}about {needed}", *([best] if best else [])),
-        helps=(f"-X device={larger[0]}",) if larger else ("a smaller network",),
+        notes=(f"{kind}about {area} LUTs and {cost.memories} block RAMs", *([best] if best else [])),
+        helps=(" ".join(sizes) or "a smaller network",),
         exit_code=Exit.CHECK_FAILED,
     )
 

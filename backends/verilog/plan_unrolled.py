@@ -28,11 +28,19 @@ LayerOp = bit.Conv | bit.Dense
 
 @dataclass(frozen=True)
 class Unrolling:
-    """What the user asked for: `layers` is "", "all", or names and numbers (from 1) of layers with commas."""
+    """What the user asked for: `layers` is "", "all", or names and numbers (from 1) of layers with commas.
+
+    Raises BnncError B0621 for levels that are none.
+    """
 
     layers: str = ""
     technology: str = "generic"
     levels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.levels < 1:
+            text = f"`-X levels={self.levels}`: between two registers there is at least one lookup table"
+            raise error("B0621", text, helps=("-X levels=1, the shortest paths",), exit_code=Exit.USAGE)
 
 
 @dataclass(frozen=True, eq=False)

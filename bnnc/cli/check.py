@@ -113,6 +113,7 @@ def _check(
     from bnnc import api, checking
     from bnnc.cli import work
     from bnnc.cli.run import below
+    from bnnc.cli.watching import watched
     from bnnc.diagnostics import Exit
 
     inputs = work.file_inputs(input, found, console) if input else None
@@ -128,7 +129,7 @@ def _check(
     limit = None
     source = work.dataset(chosen, console) if chosen.data and inputs is None else None
     if source is not None:
-        pieces = _images(source, found, console)
+        pieces = images(source, found, console)
     elif inputs is not None:
         pieces = checking.pieces_of(inputs)
     else:
@@ -139,11 +140,13 @@ def _check(
         pieces = checking.patient(pieces, EMULATED_SECONDS)
     elif inputs is None and expected is None:
         limit = SECONDS
+    whole = source.count if source is not None else 0 if inputs is not None else COUNT
+    if place["place"]["emulated"] and whole:
+        pieces = watched(pieces, min(whole, chosen.check or whole), console)
     verdict = checking.compare(found.module, network.run, pieces, expected, seconds=limit)
     seen = verdict.agreement.inputs
     if verdict.labelled > seen:
         console.note(f"the first {seen} were compared with {judge}; --check N compares more")
-    whole = source.count if source is not None else 0 if inputs is not None else COUNT
     if not chosen.check and place["place"]["emulated"] and seen < whole:
         console.note(f"it is slow here: stopped after {seen} of {whole} inputs; --check N takes more")
     document = {"check": verdict.as_json(), **({"passes": [row.as_json() for row in rows]} if rows else {}), **proof}
@@ -226,7 +229,8 @@ def _expected(
     return checking.recorded(found.module, outputs), Path(versus).name
 
 
-def _images(source: Dataset, found: Model, console: Console) -> Iterator[Piece]:
+def images(source: Dataset, found: Model, console: Console) -> Iterator[Piece]:
+    """The samples of a data set, as the model takes them, with their labels."""
     from bnnc.checking import Piece
     from bnnc.cli import work
     from bnnc.data.feed import from_images

@@ -89,6 +89,7 @@ def _compile(found: Model, chosen: Config, console: Console, started: float, *, 
     bits = api.optimise(found.module)
     work.show_notes(bits, console, frozenset(note.text for note in found.module.notes))
     artifact = backend.build(bits, selected)
+    refuse_budgets(artifact, chosen)
     facts = described(found, bits, chosen, artifact)
     left = [layer for layer in facts.layers if not layer.packed]
     whole = [layer for layer in left if layer.op.startswith("fix.")]
@@ -163,6 +164,21 @@ def described(found: Model, bits: Module, chosen: Config, artifact: Artifact) ->
         layers=rows,
         more={**artifact.facts, **({"streams": streams} if streams else {})},
     )
+
+
+def refuse_budgets(artifact: Artifact, chosen: Config) -> None:
+    """Raises BnncError B0101, exit code 2, for `--max-ram` and `--max-flash` where the target plans no memory."""
+    from bnnc.config import usage
+
+    limits = {"max_ram": chosen.max_ram, "max_flash": chosen.max_flash}
+    given = [name for name, limit in limits.items() if limit is not None]
+    if given and "arena_bytes" not in artifact.facts:
+        where = chosen.sources.get(given[0], "the command line")
+        raise usage(
+            f"target `{chosen.target}` has no processor whose memory `--{given[0].replace('_', '-')}` could bound",
+            notes=(f"it stands in {where}",) if where != "the command line" else (),
+            helps=(f"leave it out; bnnc targets {chosen.target} lists the bounds that this target knows",),
+        )
 
 
 def check_budgets(memory: dict[str, int] | Any, chosen: Config, why: Sequence[str] = ()) -> None:

@@ -41,7 +41,7 @@ def emit(
     with command("emit", flags) as console:
         from bnnc import api, registry
         from bnnc.cli import work
-        from bnnc.cli.compile import check_budgets, described
+        from bnnc.cli.compile import check_budgets, described, refuse_budgets
         from bnnc.cli.files import check_folder, write_folder
 
         chosen = work.settings(flags)
@@ -56,6 +56,7 @@ def emit(
             bits = api.optimise(found.module)
             work.show_notes(bits, console, frozenset(note.text for note in found.module.notes))
             artifact = backend.emit(bits, selected)
+            refuse_budgets(artifact, chosen)
             facts = described(found, bits, chosen, artifact)
             check_budgets(facts.memory, chosen, facts.more.get("ram_notes", ()))
             if dry_run:

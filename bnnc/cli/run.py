@@ -37,7 +37,16 @@ DumpLayers = Annotated[
         "--dump-layers", help="Add every layer's value to -o FILE.", show_default=False, rich_help_panel=o.RUN
     ),
 ]
-BATCH = 256
+Limit = Annotated[
+    str | None,
+    typer.Option(
+        "--limit",
+        help="How many samples of --data; all, or as many as a minute allows where it is slow.",
+        metavar="N",
+        show_default=False,
+        rich_help_panel=o.RUN,
+    ),
+]
 MOST_LINES = 20
 MOST_VALUES = 100_000
 
@@ -48,6 +57,7 @@ def run(
     data: o.Data = None,
     data_dir: o.DataDir = None,
     split: o.Split = None,
+    limit: Limit = None,
     fail_under: o.FailUnder = None,
     on: On = None,
     output: o.Output = None,
@@ -183,26 +193,35 @@ def _layers(found: Model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def _run_dataset(network: Network, found: Model, chosen: Config, console: Console, place: dict[str, Any]) -> None:
-    from bnnc.checking import classes as classes_of
+    from bnnc import checking
     from bnnc.cli import work
-    from bnnc.data.feed import from_images
+    from bnnc.cli.check import EMULATED_SECONDS, images
+    from bnnc.cli.watching import watched
     from bnnc.diagnostics import Exit, error
 
     source = work.dataset(chosen, console)
-    say = work.say_once(console)
+    pieces = images(source, found, console)
+    total, slow = min(source.count, chosen.limit or source.count), place["place"]["emulated"]
+    if chosen.limit:
+        pieces = checking.first(pieces, chosen.limit)
+    if slow:
+        seconds = float("inf") if chosen.limit else EMULATED_SECONDS
+        pieces = watched(checking.patient(pieces, seconds), total, console)
     right = seen = 0
     started = time.perf_counter()
-    for images, labels in source.batches(BATCH):
-        outputs = network.run(from_images(images, found.module, f"data set `{source.name}`", say))
-        classes = classes_of(found.module, outputs)
+    for piece in pieces:
+        classes = checking.classes(found.module, network.run(piece.inputs))
         if classes is None:
             raise error("B0509", f"`{found.title}` gives no class: its output is a single real number")
-        right += int((classes == labels).sum())
-        seen += len(labels)
+        right += int((classes == piece.labels).sum())
+        seen += len(piece)
     seconds = time.perf_counter() - started
     accuracy = right / seen
+    if seen < total:
+        console.note(f"it is slow here: stopped after {seen} of {total} inputs; --limit N takes more")
     if not console.json:
-        console.put(f"accuracy {100 * accuracy:.2f} %   ({right} of {seen}, {source.name} {source.split})")
+        part = f", the first of {source.count}" if seen < source.count else ""
+        console.put(f"accuracy {100 * accuracy:.2f} %   ({right} of {seen}{part}, {source.name} {source.split})")
         console.say(f"{seen / seconds:.0f} images a second")
     missed = chosen.fail_under is not None and accuracy < chosen.fail_under
     if missed:
