@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bnnc.backends.verilog.backend import VerilogOptions, packaged
+from bnnc.backends.verilog.cycles import crossings
 from bnnc.ir import bit, move
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
@@ -68,7 +70,19 @@ def residual() -> Module:
     return Module("residual", (x,), (Output("y", stream, "int64"),))
 
 
+def wide() -> Module:
+    """Whole windows of pixels, then of each channel by itself, with zeros around them: several taps a beat."""
+    rng = np.random.default_rng(0)
+    x = Input("x", Int(0, 255), (1, 9, 12))
+    first = sign(bit.Conv(x, signs(rng, 6, 1, 3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 1, 0))
+    each = bit.Conv(first, signs(rng, 6, 1, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 6, 0)
+    last = bit.Conv(sign(each), signs(rng, 3, 2, 2, 3), (2, 1), (0, 1, 2, 0), (1, 2), 3, 1)
+    return Module("wide", (x,), (Output("y", last, "int64"),))
+
+
 NETWORKS = [
+    (wide(), {"pe": "6,1,1", "simd": "9,9,6"}),
+    (wide(), {"pe": "2,1,1", "simd": "3,3,12"}),
     (residual(), {"pe": "1", "simd": "3,9,9,9"}),
     (two_inputs(0), {"pe": "1", "simd": "9,3"}),
     (two_inputs(1), {"pe": "1", "simd": "9,6"}),
@@ -92,6 +106,28 @@ def test_the_estimate_is_what_runs(module: Module, options: dict[str, str], tmp_
     assert latency <= estimate["latency_cycles"] + 8
     if len(module.outputs) == 1:
         assert abs(latency - estimate["latency_cycles"]) <= 8
+
+
+@pytest.mark.parametrize(("module", "options"), [NETWORKS[2], NETWORKS[8]])
+def test_every_beat_crosses_when_the_model_says(module: Module, options: dict[str, str], tmp_path: Path) -> None:
+    package = packaged(module, VerilogOptions(pe=options["pe"], simd=options["simd"]))
+    expected = crossings(package.design)
+    write(module, tmp_path, **options)
+    seen = "".join(
+        f"  always @(posedge clock.tb.dut.aclk) if ((clock.tb.dut.{name}_valid & clock.tb.dut.{name}_ready) == 1)\n"
+        f'    $display("CROSSED {name} %0d", $time / 10);\n'
+        for name in expected
+    )
+    top = (tmp_path / "tb" / "clock.v").read_text().replace("endmodule", f"{seen}endmodule")
+    (tmp_path / "tb" / "clock.v").write_text(top)
+    built(tmp_path)
+    found: dict[str, list[int]] = {name: [] for name in expected}
+    for line in bench(tmp_path).splitlines():
+        if line.startswith("CROSSED"):
+            found[line.split()[1]].append(int(line.split()[2]))
+    start = min(times[0] for times in found.values())
+    for name, times in expected.items():
+        assert [time - start for time in found[name][: len(times)]] == times, name
 
 
 def numbers(folder: Path, kind: str, port: dict[str, object]) -> np.ndarray:

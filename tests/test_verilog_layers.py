@@ -33,7 +33,7 @@ def bit_layer(
     pe: int,
     ternary: bool,
     total: bool,
-    flag: bool,
+    flags: int,
     stall: int,
     simulator: str = "iverilog",
     vectors: int = 4,
@@ -43,8 +43,8 @@ def bit_layer(
         rng.integers(-1, 2, (groups, outputs, inputs)) if ternary else rng.choice([-1, 1], (groups, outputs, inputs))
     )
     x = rng.choice([-1, 1], (vectors, groups, inputs))
-    pads = (rng.random((vectors, groups, inputs // simd)) < 0.3) & flag
-    counts = np.repeat(~pads, simd, axis=2) if total else np.ones_like(x, bool)
+    pads = rng.random((vectors, groups, inputs // simd * flags)) < 0.3
+    counts = np.repeat(~pads, simd // flags, axis=2) if total and flags else np.ones_like(x, bool)
     products = weights[None] * x[:, :, None]
     expected = (products * counts[:, :, None]).sum(3) if total else (products == 1).sum(3)
     acc = width_of(int(expected.min()), int(expected.max()), total)
@@ -67,8 +67,9 @@ def bit_layer(
         ]
     rom = [sum(v << (field * p) for p, v in enumerate(row)) for row in words]
     beats = pack((x > 0).reshape(-1, simd), 1)
-    if flag:
-        beats = [b | int(pad) << simd for b, pad in zip(beats, pads.ravel(), strict=True)]
+    if flags:
+        taps = np.concatenate([(x > 0).reshape(-1, flags, simd // flags), pads.reshape(-1, flags, 1)], 2)
+        beats = pack(taps.reshape(-1, simd + flags), 1)
     folds_out = vectors * groups * outputs // pe
     found = simulate(
         "bnnc_mvu_bits",
@@ -78,13 +79,13 @@ def bit_layer(
             "SIMD": simd,
             "PE": pe,
             "GROUPS": groups,
-            "FLAG": int(flag),
+            "FLAGS": flags,
             "TERNARY": int(ternary),
             "SUM": int(total),
             "ACC_WIDTH": acc,
             "WEIGHTS": "w.mem",
         },
-        {"in": (simd + flag, beats)},
+        {"in": (simd + flags, beats)},
         {"out": (pe * acc, folds_out)},
         {"w.mem": rom},
         stall,
@@ -97,23 +98,24 @@ def bit_layer(
 
 
 @examples(40)
-@given(st.data(), st.integers(1, 3), st.booleans(), st.booleans(), st.booleans(), stalls, seeds)
-def test_bits(data: st.DataObject, groups: int, ternary: bool, total: bool, flag: bool, stall: int, seed: int) -> None:
+@given(st.data(), st.integers(1, 3), st.booleans(), st.booleans(), stalls, seeds)
+def test_bits(data: st.DataObject, groups: int, ternary: bool, total: bool, stall: int, seed: int) -> None:
     inputs, outputs = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 12))
     simd, pe = data.draw(st.sampled_from(divisors(inputs))), data.draw(st.sampled_from(divisors(outputs)))
-    bit_layer(np.random.default_rng(seed), inputs, outputs, groups, simd, pe, ternary, total, flag, stall)
+    flags = data.draw(st.sampled_from([0, 1, *divisors(simd)]))
+    bit_layer(np.random.default_rng(seed), inputs, outputs, groups, simd, pe, ternary, total, flags, stall)
 
 
 def test_a_wide_binary_layer_takes_the_documented_cycles() -> None:
     rng = np.random.default_rng(0)
-    bit_layer(rng, 784, 32, 1, 49, 16, False, False, False, 0, vectors=5)
-    bit_layer(rng, 784, 32, 1, 784, 4, False, True, True, 0, vectors=5)
-    bit_layer(rng, 130, 10, 1, 130, 10, True, True, False, 0, vectors=20)  # a vector a cycle
+    bit_layer(rng, 784, 32, 1, 49, 16, False, False, 0, 0, vectors=5)
+    bit_layer(rng, 784, 32, 1, 784, 4, False, True, 1, 0, vectors=5)
+    bit_layer(rng, 130, 10, 1, 130, 10, True, True, 0, 0, vectors=20)  # a vector a cycle
 
 
 @needs_verilator
 def test_verilator_computes_the_same() -> None:
-    bit_layer(np.random.default_rng(3), 45, 6, 2, 9, 3, True, True, True, 80, simulator="verilator")
+    bit_layer(np.random.default_rng(3), 45, 6, 2, 9, 3, True, True, 3, 80, simulator="verilator")
 
 
 @examples(15)
@@ -182,23 +184,21 @@ def test_argmax(width: int, signed: int, lanes: int, beats: int, stall: int, see
 def integer_layer(data: st.DataObject, rng: np.random.Generator, in_width: int, weight_width: int, stall: int) -> None:
     """A layer of integers on random numbers, against numpy."""
     groups, vectors, signed = data.draw(st.integers(1, 2)), 4, data.draw(st.integers(0, 1))
-    inputs, outputs, flag = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 8)), data.draw(st.booleans())
+    inputs, outputs = data.draw(st.integers(1, 24)), data.draw(st.integers(1, 8))
     simd, pe = data.draw(st.sampled_from(divisors(inputs))), data.draw(st.sampled_from(divisors(outputs)))
     shape = (groups, outputs, inputs)
     weights = rng.choice([-1, 1], shape) if weight_width == 1 else numbers(rng, weight_width, 1, shape)
     x = numbers(rng, in_width, signed, (vectors, groups, inputs))
-    pads = (rng.random((vectors, groups, inputs // simd)) < 0.3) & flag
-    expected = (weights[None] * (x * ~np.repeat(pads, simd, axis=2))[:, :, None]).sum(3)
+    expected = (weights[None] * x[:, :, None]).sum(3)
     acc = width_of(int(expected.min()), int(expected.max()), True)
     folds = weights.reshape(groups, outputs // pe, pe, inputs // simd, simd).transpose(0, 1, 3, 2, 4)
     rom = pack((folds > 0 if weight_width == 1 else folds).reshape(-1, pe * simd), weight_width)
-    lanes = zip(pack(x.reshape(-1, simd), in_width), pads.ravel(), strict=True)
-    sizes = {"INPUTS": inputs, "OUTPUTS": outputs, "SIMD": simd, "PE": pe, "GROUPS": groups, "FLAG": int(flag)}
+    sizes = {"INPUTS": inputs, "OUTPUTS": outputs, "SIMD": simd, "PE": pe, "GROUPS": groups}
     numbers_in = {"IN_WIDTH": in_width, "IN_SIGNED": signed, "WEIGHT_WIDTH": weight_width}
     found = simulate(
         "bnnc_mvu_integers",
         {**sizes, **numbers_in, "ACC_WIDTH": acc, "WEIGHTS": "w.mem"},
-        {"in": (simd * in_width + flag, [lane | int(pad) << (simd * in_width) for lane, pad in lanes])},
+        {"in": (simd * in_width, pack(x.reshape(-1, simd), in_width))},
         {"out": (pe * acc, vectors * groups * outputs // pe)},
         {"w.mem": rom},
         stall,

@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.verilog import Pair, examples, needs_iverilog, numbers, pack, raw, seeds, simulate, stalls, unpack, width_of
+from tests.verilog import (
+    Pair,
+    examples,
+    needs_iverilog,
+    numbers,
+    pack,
+    raw,
+    seeds,
+    simulate,
+    stalls,
+    unpack,
+    width_of,
+)
 
 pytestmark = needs_iverilog
 
@@ -151,6 +163,74 @@ def test_windows_come_without_a_gap(kernel: int, stride: int, pad: int) -> None:
     assert np.array_equal(unpack(found.beats["out"], 2, 3), taps)
     per_sample = len(taps) // 5
     assert found.interval("out", per_sample) <= max(per_sample, 144) * 1.02
+
+
+def wide_beats(
+    x: np.ndarray, lanes: int, kernel: Pair, stride: Pair, dilation: Pair, pad: Pair, out: Pair, value: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of x [samples, H, W, C] in the order of bnnc_window_wide: [beats, taps, lanes] and pad [beats, taps]."""
+    chunks, taps = x.shape[3] // lanes, kernel[0] * kernel[1]
+    found, pads = window_beats(x, lanes, chunks, kernel, stride, dilation, pad, out, value)
+    return found.reshape(-1, taps, lanes), pads.reshape(-1, taps)
+
+
+@examples(40)
+@given(st.data(), st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.booleans(), stalls, seeds)
+def test_wide_window(
+    data: st.DataObject, width: int, lanes: int, chunks: int, flag: bool, stall: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+
+    def pair(low: int, high: int) -> Pair:
+        return data.draw(st.integers(low, high)), data.draw(st.integers(low, high))
+
+    size, kernel, stride, dilation = pair(1, 9), pair(1, 4), pair(1, 3), pair(1, 2)
+    span = [(kernel[i] - 1) * dilation[i] for i in range(2)]
+    pad = (data.draw(st.integers(0, min(2, span[0]))), data.draw(st.integers(0, min(2, span[1]))))
+    after = pair(0, 2)
+    room = [size[i] + pad[i] + after[i] - span[i] - 1 for i in range(2)]
+    if min(room) < 0:
+        return
+    out = (room[0] // stride[0] + 1, room[1] // stride[1] + 1)
+    if out[0] > 1 and (out[1] - 1) * stride[1] >= stride[0] * size[1]:
+        return
+    taps, field = kernel[0] * kernel[1], lanes * width + flag
+    channels, samples, value = lanes * chunks, 4, int(rng.integers(0, 2**width))
+    x = numbers(rng, width, 0, (samples, *size, channels))
+    expected, pads = wide_beats(x, lanes, kernel, stride, dilation, pad, out, value)
+    names = ("HEIGHT", "COLUMNS", "KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "DILATION_H", "DILATION_W")
+    more = ("PAD_TOP", "PAD_LEFT", "OUT_HEIGHT", "OUT_COLUMNS")
+    shape = dict(zip(names + more, (*size, *kernel, *stride, *dilation, *pad, *out), strict=True))
+    fixed = {"WIDTH": width, "LANES": lanes, "CHANNELS": channels, "PAD_VALUE": value, "FLAG": int(flag)}
+    found = simulate(
+        "bnnc_window_wide",
+        {**fixed, **shape},
+        {"in": (lanes * width, pack(x.reshape(-1, lanes), width))},
+        {"out": (taps * field, len(expected))},
+        stall=stall,
+        seed=seed,
+    )
+    fields = unpack(found.beats["out"], taps, field)
+    assert np.array_equal(fields >> (lanes * width), pads & flag)
+    elements = [pack(row, width) for row in expected]
+    assert np.array_equal(fields & ((1 << (lanes * width)) - 1), elements)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(3, 1, 1), (3, 1, 0), (2, 2, 0), (5, 1, 2), (3, 2, 1)])
+def test_whole_windows_keep_up_with_the_pixels(kernel: int, stride: int, pad: int) -> None:
+    """A pixel a cycle, and behind a sample what its last window reaches below it."""
+    x = numbers(np.random.default_rng(0), 8, 0, (5, 12, 12, 1))
+    out = (12 + 2 * pad - kernel) // stride + 1
+    sizes = {"HEIGHT": 12, "COLUMNS": 12, "KERNEL_H": kernel, "KERNEL_W": kernel, "STRIDE_H": stride}
+    sizes |= {"STRIDE_W": stride, "PAD_TOP": pad, "PAD_LEFT": pad, "OUT_HEIGHT": out, "OUT_COLUMNS": out}
+    found = simulate(
+        "bnnc_window_wide",
+        {"WIDTH": 8, "LANES": 1, "CHANNELS": 1, **sizes},
+        {"in": (8, x.ravel().tolist())},
+        {"out": (9 * kernel**2, 5 * out * out)},
+    )
+    below = max((out - 1) * stride + kernel - pad - 12, 0)
+    assert found.interval("out", out * out) == 144 + below * 13
 
 
 @examples(25)

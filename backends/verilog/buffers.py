@@ -14,7 +14,9 @@ from bnnc.backends.verilog.cycles import Timing, slowest, timing
 from bnnc.backends.verilog.design import Design, Engine, Port, buffer_pace
 from bnnc.backends.verilog.fifos import deeper
 
-WAITING = ("bnnc_window", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_pool", "bnnc_reorder")
+WAITING = ("bnnc_window", "bnnc_window_wide", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_pool", "bnnc_reorder")
+NARROWING = "bnnc_width"
+"""Waits too where it takes whole windows apart, which come one after the other in some rows, and none in others."""
 SMALL = 2
 """Beats that engines hold anyway."""
 MARGIN = 0.02
@@ -49,6 +51,7 @@ def _with_buffers(design: Design, depths: Mapping[str, int] | None) -> Design:
     name is not in `depths`."""
     from_outside = {stream.name for stream in design.inputs}
     taken = {engine.name for engine in design.engines}
+    whole = {engine.name for engine in design.engines if engine.module == "bnnc_window_wide"}
     engines: list[Engine] = []
     for engine in design.engines:
         inputs = []
@@ -57,7 +60,8 @@ def _with_buffers(design: Design, depths: Mapping[str, int] | None) -> Design:
             while name in taken:
                 name += "_"
             wanted = port.stream.beats if depths is None else depths.get(name, 0)
-            if engine.module not in WAITING or port.stream.name in from_outside or wanted <= SMALL:
+            waits = engine.module in WAITING or (engine.module == NARROWING and port.stream.name in whole)
+            if not waits or port.stream.name in from_outside or wanted <= SMALL:
                 inputs.append(port)
                 continue
             after = dataclasses.replace(port.stream, name=name)
@@ -68,8 +72,8 @@ def _with_buffers(design: Design, depths: Mapping[str, int] | None) -> Design:
         engine = dataclasses.replace(engine, inputs=tuple(inputs))
         if engine.module == "bnnc_fifo":  # behind a fork: as deep as no branch waits, too
             depth = engine.parameter("DEPTH")
-            whole = depth + engine.outputs[0].stream.beats
-            engine = deeper(engine, whole if depths is None else max(depth, depths.get(engine.name, 0)))
+            most = depth + engine.outputs[0].stream.beats
+            engine = deeper(engine, most if depths is None else max(depth, depths.get(engine.name, 0)))
         engines.append(engine)
     return dataclasses.replace(design, engines=tuple(engines))
 

@@ -8,7 +8,7 @@ cycles a sample, the latency, and how full every FIFO becomes, before any simula
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,8 +46,8 @@ class _Crossing:
         self.stream, self.times = stream, [0] * (stream.beats * samples)
         self.done = 0
         self.source: Engine | None = None
-        self.wanted: tuple[tuple[_Crossing, list[int]], ...] = ()
-        self.interval = self.latency = 1
+        self.wanted: tuple[tuple[_Crossing, list[int], list[int]], ...] = ()
+        self.pauses: list[int] = [1] * stream.beats * samples
         self.room: tuple[tuple[_Crossing, list[int], int], ...] = ()
         self.followers: tuple[_Crossing, ...] = ()
         self.earliest: list[int] = []
@@ -56,21 +56,20 @@ class _Crossing:
     def advance(self) -> bool:
         """Let beats cross until one has to wait for a time that is not known yet; whether any did."""
         times, start = self.times, self.done
-        interval, latency, wanted, room = self.interval, self.latency, self.wanted, self.room
-        earliest = self.earliest
-        last = times[start - 1] if start else -interval
+        wanted, room, earliest, pauses = self.wanted, self.room, self.earliest, self.pauses
+        last = times[start - 1] if start else -pauses[0]
         i = start
         while i < len(times):
-            when = last + interval
+            when = last + pauses[i]
             if earliest and earliest[i] > when:
                 when = earliest[i]
-            for crossing, needs in wanted:
+            for crossing, needs, latency in wanted:
                 need = needs[i]
                 if need > crossing.done:
                     self.done = i
                     return i > start
                 if need:
-                    when = max(when, crossing.times[need - 1] + latency)
+                    when = max(when, crossing.times[need - 1] + latency[i])
             for crossing, outputs, pause in room:
                 gone = outputs[i]
                 if gone > crossing.done:
@@ -88,16 +87,39 @@ def timing(design: Design, samples: int = 0, pace: int = 0) -> Timing | None:
     """How a design runs while its input never pauses and its output is always taken; None if it is too large to step
     through. `samples`: how many, 0 for as many as are reasonable. `pace`: a sample comes in evenly over so many cycles,
     0 for as fast as it is taken. Raises Deadlock if it can stop."""
-    streams = _streams(design)
-    samples = samples or min(SAMPLES, MOST_BEATS // max(1, sum(stream.beats for stream in streams)))
+    samples = samples or min(SAMPLES, MOST_BEATS // max(1, sum(stream.beats for stream in _streams(design))))
     if samples < 2:
         return None
-    crossings = {stream.name: _Crossing(stream, samples) for stream in streams}
+    found = _crossed(design, samples, pace)
+    ends = [
+        max(found[stream.name].times[(s + 1) * stream.beats - 1] for stream in design.outputs) for s in range(samples)
+    ]
+    start = min(found[stream.name].times[0] for stream in design.inputs)
+    pauses = np.diff(ends)
+    interval = int(pauses[len(pauses) // 2 :].max())
+    filled = {e.name: _filled(e, found) for e in design.engines if e.module == "bnnc_fifo"}
+    return Timing(interval, ends[0] - start + 1, filled)
+
+
+def crossings(design: Design, samples: int = 2) -> dict[str, list[int]]:
+    """For every stream, by name, the cycle in which each beat of the first samples crosses. Raises Deadlock."""
+    found = _crossed(design, samples, 0)
+    return {stream.name: found[stream.name].times for stream in _streams(design)}
+
+
+def _crossed(design: Design, samples: int, pace: int) -> dict[str, _Crossing]:
+    """All streams with the times of their beats. Raises Deadlock."""
+    crossings = {stream.name: _Crossing(stream, samples) for stream in _streams(design)}
+    for engine in design.engines:
+        if len(engine.inputs) > 1 and all(need == Block(1, 1) for need in engine.pace.needs):
+            # A join takes a beat of every input in the same cycle: they cross as one.
+            names = [port.stream.name for port in engine.inputs]
+            crossings.update(dict.fromkeys(names, crossings[names[0]]))
     for engine in design.engines:
         _place(engine, crossings, samples)
     for stream in design.inputs if pace else ():
         crossings[stream.name].earliest = (np.arange(samples * stream.beats) * pace // stream.beats).tolist()
-    order = list(crossings.values())
+    order = list(dict.fromkeys(crossings.values()))
     waking: deque[_Crossing] = deque(order)
     while waking:
         crossing = waking.popleft()
@@ -110,18 +132,7 @@ def timing(design: Design, samples: int = 0, pace: int = 0) -> Timing | None:
     waiting = tuple(c.stream.name for c in order if c.done < len(c.times))
     if waiting:
         raise Deadlock(waiting)
-    ends = [
-        max(c.times[(s + 1) * c.stream.beats - 1] for c in map(_of(crossings), design.outputs)) for s in range(samples)
-    ]
-    start = min(crossings[stream.name].times[0] for stream in design.inputs)
-    pauses = np.diff(ends)
-    interval = int(pauses[len(pauses) // 2 :].max())
-    filled = {e.name: _filled(e, crossings) for e in design.engines if e.module == "bnnc_fifo"}
-    return Timing(interval, ends[0] - start + 1, filled)
-
-
-def _of(crossings: dict[str, _Crossing]) -> Callable[[Stream], _Crossing]:
-    return lambda stream: crossings[stream.name]
+    return crossings
 
 
 def _streams(design: Design) -> tuple[Stream, ...]:
@@ -147,7 +158,10 @@ def _place(engine: Engine, crossings: dict[str, _Crossing], samples: int) -> Non
 def _connect(pace: Pace, inputs: Sequence[_Crossing], outputs: Sequence[_Crossing], samples: int) -> None:
     """What the outputs of an engine wait for, and what its inputs do."""
     for output in outputs:
-        output.interval, output.latency = pace.interval, pace.latency
+        late = pace.late.needs(output.stream.beats) if pace.late else np.zeros(output.stream.beats, np.int64)
+        pauses = np.maximum(np.diff(late, prepend=0), pace.interval).tolist() * samples
+        output.pauses = list(map(max, output.pauses, pauses))
+        latencies = (late + pace.latency).tolist() * samples
     for number, source in enumerate(inputs):
         needs = pace.needs[number].needs(outputs[0].stream.beats)
         all_needs = _repeated(needs, source.stream.beats, samples)
@@ -159,7 +173,7 @@ def _connect(pace: Pace, inputs: Sequence[_Crossing], outputs: Sequence[_Crossin
         gone = np.maximum(enough - places, 0).tolist()
         listed = all_needs.tolist()
         for output in outputs:
-            output.wanted = (*output.wanted, (source, listed))
+            output.wanted = (*output.wanted, (source, listed, latencies))
             source.room = (*source.room, (output, gone, pause))
             source.followers = (*source.followers, output)
             output.followers = (*output.followers, source)
@@ -182,4 +196,4 @@ def slowest(design: Design) -> Iterable[tuple[str, int]]:
     )
 
 
-__all__ = ["Deadlock", "Timing", "slowest", "timing"]
+__all__ = ["Deadlock", "Timing", "crossings", "slowest", "timing"]

@@ -16,13 +16,14 @@ from bnnc.ir.location import UNKNOWN, Location
 
 if TYPE_CHECKING:
     from bnnc.backends.verilog.unrolled.engine import Unrolled
+    from bnnc.backends.verilog.windows import Window
 
 
 @dataclass(frozen=True)
 class Stream:
     """Elements in beats. An element is the integer multiplier * raw + offset; raw has `width` bits.
 
-    With `pad`, every beat carries one bit more, above its lanes: it lies outside the input of its window.
+    With `pads`, a beat is so many taps of a window, each with one bit more above its lanes: it lies outside the input.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Stream:
     signed: bool = False
     multiplier: int = 1
     offset: int = 0
-    pad: bool = False
+    pads: int = 0
 
     def __post_init__(self) -> None:
         if self.channels % self.lanes or min(self.pixels, self.lanes, self.width, self.multiplier) < 1:
@@ -52,7 +53,7 @@ class Stream:
     @property
     def bits(self) -> int:
         """Wires of `data`."""
-        return self.lanes * self.width + self.pad
+        return self.lanes * self.width + self.pads
 
     @property
     def elements(self) -> int:
@@ -138,7 +139,8 @@ class Pace:
     taken in beyond those that the next output beat needs. Absent: a pipeline of `latency` registers, which moves on in
     the cycle in which an output beat is taken. underway: where it is not 0, the work for an output takes `interval`
     cycles after its input is there, the next input is taken when all work on the one before is done, and so many
-    results can wait, for `latency` cycles and then to be taken.
+    results can wait, for `latency` cycles and then to be taken. late: for each output beat of a sample, how many cycles
+    more than `latency` it comes behind its last input beat: steps without input, one a cycle while no output waits.
     """
 
     needs: tuple[Block | Listed, ...]
@@ -146,6 +148,7 @@ class Pace:
     latency: int = 1
     ahead: tuple[int, ...] = ()
     underway: int = 0
+    late: Listed | None = None
 
 
 def buffer_pace(depth: int) -> Pace:
@@ -204,8 +207,8 @@ class Fold:
 class Layer:
     """A layer that can be folded: for each of `vectors` vectors (output pixels x groups), `outputs` sums of `inputs`.
 
-    simd divides `inputs`, and where `flag` (each beat lies inside or outside the picture) the `channels` of one tap;
-    pe divides `outputs`. A vector takes inputs/simd * outputs/pe cycles, if its window is there by then.
+    simd divides `simds`, pe divides `outputs`. A vector takes inputs/simd * outputs/pe cycles, if its window is there
+    by then. `flag`: taps outside of the picture do not count. `window`: where an engine hands out windows.
     """
 
     name: str
@@ -220,11 +223,27 @@ class Layer:
     weight_width: int
     flag: bool
     loc: Location = UNKNOWN
+    window: Window | None = None
+
+    @property
+    def simds(self) -> int:
+        """What a simd divides: all inputs, or the channels of a tap where taps come one by one, with a flag."""
+        one_by_one = self.flag and self.window is not None and not self.window.wide
+        return self.channels if one_by_one else self.inputs
+
+    def beat(self, fold: Fold) -> tuple[int, int]:
+        """The channels of a tap, and the taps, that a window hands out in a cycle."""
+        lanes = math.gcd(fold.simd, self.channels)
+        return lanes, fold.simd // lanes if self.window is not None and self.window.wide else 1
 
     def cycles(self, fold: Fold) -> int:
-        """Cycles a sample takes at this fold. A window hands out one tap a cycle, however many inputs are read."""
-        handed = self.inputs // (math.gcd(fold.simd, self.channels) if self.taps > 1 else fold.simd)
-        return self.vectors * max(handed, (self.inputs // fold.simd) * (self.outputs // fold.pe))
+        """Cycles a sample takes at this fold: those of its products, or of its window if they are more."""
+        products = self.vectors * (self.inputs // fold.simd) * (self.outputs // fold.pe)
+        if self.window is None:
+            return products
+        lanes, taps = self.beat(fold)
+        pixels = self.window.steps * self.groups * self.channels // lanes
+        return max(products, pixels, self.vectors * self.inputs // (lanes * taps))
 
     @property
     def work(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bnnc.backends.verilog.circuit import width_of
 from bnnc.backends.verilog.design import Fold, Folding, Layer
+from bnnc.backends.verilog.windows import Window, window_of
 from bnnc.diagnostics import Exit, error
 from bnnc.ir import bit, fixed
 from bnnc.ir.op import Op
@@ -40,7 +41,14 @@ def layer_of(op: FoldedOp, name: str) -> Layer:
         _weight_width(w),
         flag,
         op.loc,
+        _window(op) if isinstance(op, bit.Conv | fixed.Conv) else None,
     )
+
+
+def _window(op: bit.Conv | fixed.Conv) -> Window | None:
+    """The window that an engine hands out; None where there is nothing to hand out."""
+    window = window_of(op, op.weights.shape[2:])
+    return None if window.trivial or (window.whole and op.groups == 1) else window
 
 
 def _input_range(op: FoldedOp) -> tuple[int, int]:
@@ -68,11 +76,7 @@ def divisors(number: int) -> list[int]:
 
 def folds_of(layer: Layer) -> list[Fold]:
     """Every fold that a layer can have."""
-    return [
-        Fold(pe, simd)
-        for pe in divisors(layer.outputs)
-        for simd in divisors(layer.channels if layer.flag else layer.inputs)
-    ]
+    return [Fold(pe, simd) for pe in divisors(layer.outputs) for simd in divisors(layer.simds)]
 
 
 def given_folding(layers: Sequence[Layer], pe: str, simd: str, plain: Folding) -> Folding:
@@ -87,9 +91,9 @@ def given_folding(layers: Sequence[Layer], pe: str, simd: str, plain: Folding) -
         fold = Fold(pes[at] if pes else default.pe, simds[at] if simds else default.simd)
         if layer.outputs % fold.pe:
             raise _does_not_divide(layer, "pe", fold.pe, "outputs", layer.outputs)
-        whole = layer.channels if layer.flag else layer.inputs
-        if whole % fold.simd:
-            raise _does_not_divide(layer, "simd", fold.simd, "channels" if layer.flag else "inputs", whole)
+        if layer.simds % fold.simd:
+            what = "inputs" if layer.simds == layer.inputs else "channels"
+            raise _does_not_divide(layer, "simd", fold.simd, what, layer.simds)
         folds.append((layer.name, fold))
     return Folding(tuple(folds))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from bnnc.backends.verilog.cost import rom_style
 from bnnc.backends.verilog.design import Block, Fold, Folding, Layer, Listed, Memory, Pace, Stream, memory
 from bnnc.backends.verilog.layers import BITS, FoldedOp, layer_of
 from bnnc.backends.verilog.plan_numbers import as_numbers
-from bnnc.diagnostics import error
+from bnnc.backends.verilog.windows import Window, window_of
 from bnnc.ir import bit, fixed
 from bnnc.ir.op import Op
 from bnnc.ir.types import stored_range
@@ -22,98 +21,66 @@ MOST_BUFFERED = 512
 """Beats of the buffer in front of a dense layer."""
 
 
-@dataclass(frozen=True)
-class Window:
-    """A window over [C, H, W]; one spatial axis is H = 1. `groups` channels groups follow one another."""
-
-    height: int
-    columns: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    dilations: tuple[int, int]
-    begin: tuple[int, int]
-    out: tuple[int, int]
-
-    @property
-    def taps(self) -> int:
-        """Elements of a channel in one window."""
-        return math.prod(self.kernel)
-
-    @property
-    def trivial(self) -> bool:
-        """Whether it is every pixel by itself, in order."""
-        ones = (1, 1)
-        return (self.kernel, self.strides, self.begin) == (ones, ones, (0, 0)) and self.out == (
-            self.height,
-            self.columns,
-        )
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is one window over everything."""
-        return (
-            self.kernel == (self.height, self.columns)
-            and (self.dilations, self.begin, self.out) == ((1, 1), (0, 0), (1, 1))
-        )  # fmt: skip
-
-    @property
-    def outside(self) -> bool:
-        """Whether some tap lies outside the input."""
-        ends = zip(
-            self.begin, self.out, self.strides, self.kernel, self.dilations, (self.height, self.columns), strict=True
-        )
-        return any(b > 0 or (o - 1) * s - b + (k - 1) * d >= n for b, o, s, k, d, n in ends)
-
-    def needs(self, chunks: int, groups: int) -> np.ndarray:
-        """For every output beat (pixel, group, tap, chunk of the group): how many input beats must have come in."""
-        axes = []
-        for axis in (0, 1):
-            starts = np.arange(self.out[axis]) * self.strides[axis] - self.begin[axis]
-            axes.append(starts[:, None] + np.arange(self.kernel[axis]) * self.dilations[axis])
-        rows, columns = axes[0][:, None, :, None], axes[1][None, :, None, :]
-        inside = (rows >= 0) & (rows < self.height) & (columns >= 0) & (columns < self.columns)
-        pixel = np.where(inside, rows * self.columns + columns, -1)[:, :, None, :, :, None]
-        group = np.arange(groups)[:, None, None, None] * chunks
-        beat = pixel * (chunks * groups) + group + np.arange(chunks) + 1
-        return np.maximum.accumulate(np.where(pixel >= 0, beat, 0).reshape(-1))
-
-
-def window_of(op: bit.Conv | bit.Pool | fixed.Conv | fixed.Pool, kernel: tuple[int, ...]) -> Window:
-    """The window of an op over one or two spatial axes. Raises BnncError B0622 for more."""
-    spatial = op.x.type.shape[1:]
-    if len(spatial) > 2:
-        raise error(
-            "B0622",
-            f"`{op.opcode}` slides over {len(spatial)} axes: the verilog target has windows over one or two",
-            places=(op.loc,),
-        )
-    rank = len(spatial)
-
-    def two(values: tuple[int, ...], filler: int) -> tuple[int, int]:
-        padded = (filler,) * (2 - rank) + tuple(values)
-        return padded[0], padded[1]
-
-    height, columns = two(spatial, 1)
-    return Window(
-        height,
-        columns,
-        two(kernel, 1),
-        two(op.strides, 1),
-        two(op.dilations, 1),
-        two(op.pads[:rank], 0),
-        two(op.type.shape[1:], 1),
-    )
-
-
-def windowed(circuit: Circuit, value: Value, window: Window, op: Op, groups: int, lanes: int, pad_raw: int) -> Stream:
-    """The windows of a pixel-major value: for every output pixel and group of channels, its taps."""
+def windowed(
+    circuit: Circuit, value: Value, window: Window, op: Op, groups: int, lanes: int, pad_raw: int, flag: bool = True
+) -> Stream:
+    """The windows of a pixel-major value: for every output pixel and group of channels, its taps, `lanes` channels of a
+    tap a beat."""
     stream = circuit.width(value, lanes, op).stream
     channels = value.stream.channels // groups
-    parameters = [
+    parameters = [*_geometry(window, stream, pad_raw), ("GROUPS", groups)]
+    rows = (window.kernel[0] - 1) * window.dilations[0] + 1
+    pace = Pace(
+        (Listed(window.needs(channels // lanes, groups)),), latency=3, ahead=(rows * window.columns * stream.chunks,)
+    )
+    out = _windows(stream, window, groups, channels)
+    value = dataclasses.replace(value, stream=stream)
+    made = circuit.through(op, "window", "bnnc_window", parameters, value, dataclasses.replace(out, pads=1), pace)
+    return made if flag else dataclasses.replace(made, pads=0)
+
+
+def wide_windowed(
+    circuit: Circuit,
+    value: Value,
+    window: Window,
+    op: Op,
+    groups: int,
+    lanes: int,
+    taps: int,
+    pad_raw: int,
+    flag: bool = True,
+) -> Stream:
+    """The same (where `window.wide`), `taps` taps a beat: all taps of a chunk of channels follow one another."""
+    stream = circuit.width(value, lanes, op).stream
+    whole = dataclasses.replace(
+        _windows(stream, window, groups, value.stream.channels // groups),
+        lanes=window.taps * lanes,
+        pads=window.taps * flag,
+    )
+    enough, late = window.wide_needs(stream.chunks)
+    parameters = [*_geometry(window, stream, pad_raw), ("FLAG", int(flag))]
+    value = dataclasses.replace(value, stream=stream)
+    pace = Pace((Listed(enough),), late=Listed(late))
+    made = circuit.through(op, "window", "bnnc_window_wide", parameters, value, whole, pace)
+    if taps == window.taps:
+        return made
+    parts = window.taps // taps
+    out = dataclasses.replace(whole, lanes=taps * lanes, pads=taps * flag)
+    parameters = [("WIDTH", lanes * stream.width + flag), ("IN", window.taps), ("OUT", taps)]
+    value = dataclasses.replace(value, stream=made)
+    return circuit.through(op, "taps", "bnnc_width", parameters, value, out, Pace((Block(1, parts),)))
+
+
+def _windows(stream: Stream, window: Window, groups: int, channels: int) -> Stream:
+    return dataclasses.replace(stream, pixels=math.prod(window.out) * groups, channels=window.taps * channels)
+
+
+def _geometry(window: Window, stream: Stream, pad_raw: int) -> list[tuple[str, int]]:
+    """The parameters of a window engine."""
+    return [
         ("WIDTH", stream.width),
-        ("LANES", lanes),
-        ("CHANNELS", value.stream.channels),
-        ("GROUPS", groups),
+        ("LANES", stream.lanes),
+        ("CHANNELS", stream.channels),
         ("HEIGHT", window.height),
         ("COLUMNS", window.columns),
         ("KERNEL_H", window.kernel[0]),
@@ -128,20 +95,6 @@ def windowed(circuit: Circuit, value: Value, window: Window, op: Op, groups: int
         ("OUT_COLUMNS", window.out[1]),
         ("PAD_VALUE", pad_raw),
     ]
-    needs = Listed(window.needs(channels // lanes, groups))
-    out = dataclasses.replace(
-        stream,
-        pixels=math.prod(window.out) * groups,
-        channels=window.taps * channels,
-        lanes=lanes,
-        pad=True,
-    )
-    rows = (window.kernel[0] - 1) * window.dilations[0] + 1
-    ahead = rows * window.columns * stream.chunks
-    value = dataclasses.replace(value, stream=stream)
-    return circuit.through(
-        op, "window", "bnnc_window", parameters, value, out, Pace((needs,), latency=3, ahead=(ahead,))
-    )
 
 
 def sums(circuit: Circuit, op: FoldedOp, value: Value, folding: Folding) -> Value:
@@ -170,7 +123,6 @@ def _vectors(
         flat = _flat(circuit, op, value, layer, fold)
         return _seen(flat.stream, 1, layer.inputs), op.weights[None][:, :, flat.order], np.arange(layer.outputs)
     window = window_of(op, op.weights.shape[2:])
-    taps = op.weights.reshape(layer.groups, layer.outputs, layer.channels, window.taps)
     if window.whole and layer.groups == 1:
         flat = _flat(circuit, op, value, layer, fold)
         # Element c * taps + t of the input meets weight [o, c, t].
@@ -179,23 +131,30 @@ def _vectors(
     value, channels = channel_major(circuit, value, op, layer.groups)
     blocks = channels.reshape(layer.groups, layer.channels)
     groups = blocks[:, 0] // layer.channels
-    inner = blocks % layer.channels
-    weights = np.stack([taps[g][:, inner[n]] for n, g in enumerate(groups)])
-    weights = weights.transpose(0, 1, 3, 2).reshape(layer.groups, layer.outputs, layer.inputs)
     pixels = math.prod(window.out)
     filters = (groups[:, None] * layer.outputs + np.arange(layer.outputs)).reshape(-1)
     order = (filters[None, :] * pixels + np.arange(pixels)[:, None]).reshape(-1)
+    lanes, taps = layer.beat(fold)
     if window.trivial:
         stream = circuit.width(_split(value, pixels * layer.groups, layer.channels), fold.simd, op).stream
-        return _seen(stream, layer.vectors, layer.inputs), weights, order
-    lanes = fold.simd if layer.channels % fold.simd == 0 else math.gcd(fold.simd, layer.channels)
+        return _seen(stream, layer.vectors, layer.inputs), _taken(op, layer, blocks, layer.channels), order
     pad = op.pad_value if isinstance(op, bit.Conv) else 0
-    raw = 0 if layer.flag else (pad - value.stream.offset) // value.stream.multiplier
-    stream = windowed(circuit, value, window, op, layer.groups, lanes, raw if window.outside else 0)
-    if not layer.flag:
-        plain = dataclasses.replace(stream, pad=False)
-        stream = circuit.width(dataclasses.replace(value, stream=plain), fold.simd, op).stream
-    return _seen(stream, layer.vectors, layer.inputs), weights, order
+    raw = 0 if layer.flag or not window.outside else (pad - value.stream.offset) // value.stream.multiplier
+    if taps > 1:
+        stream = wide_windowed(circuit, value, window, op, layer.groups, lanes, taps, raw, layer.flag)
+        return _seen(stream, layer.vectors, layer.inputs), _taken(op, layer, blocks, lanes), order
+    stream = windowed(circuit, value, window, op, layer.groups, lanes, raw, layer.flag)
+    stream = circuit.width(dataclasses.replace(value, stream=stream), fold.simd, op).stream
+    return _seen(stream, layer.vectors, layer.inputs), _taken(op, layer, blocks, layer.channels), order
+
+
+def _taken(op: FoldedOp, layer: Layer, blocks: np.ndarray, together: int) -> np.ndarray:
+    """The weights [groups, outputs, inputs] of a convolution for channels `blocks` [groups, channels]: all taps of
+    `together` channels follow one another, tap by tap."""
+    taps = op.weights.reshape(layer.groups, layer.outputs, layer.channels, layer.taps)
+    chosen = np.stack([taps[row[0] // layer.channels][:, row % layer.channels] for row in blocks])
+    chunks = chosen.reshape(layer.groups, layer.outputs, layer.channels // together, together, layer.taps)
+    return chunks.transpose(0, 1, 2, 4, 3).reshape(layer.groups, layer.outputs, layer.inputs)
 
 
 def _flat(circuit: Circuit, op: FoldedOp, value: Value, layer: Layer, fold: Fold) -> Value:
@@ -253,7 +212,7 @@ def _engine(
         width, signed = width_of(-layer.inputs, layer.inputs) if summed else (layer.inputs.bit_length(), False)
         multiplier, offset = (1, 0) if summed else (2, -layer.inputs)
         parameters += [
-            ("FLAG", int(stream.pad)),
+            ("FLAGS", stream.pads),
             ("TERNARY", int(ternary)),
             ("SUM", int(summed)),
             ("ACC_WIDTH", width),
@@ -311,4 +270,4 @@ def _sum_range(op: FoldedOp) -> tuple[int, int]:
     return int((positive * lo + negative * hi).min()), int((positive * hi + negative * lo).max())
 
 
-__all__ = ["Window", "channel_major", "sums", "window_of", "windowed"]
+__all__ = ["channel_major", "sums", "wide_windowed", "windowed"]

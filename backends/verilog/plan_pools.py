@@ -9,7 +9,8 @@ import numpy as np
 
 from bnnc.backends.verilog.circuit import Circuit, Value, encoding, width_of
 from bnnc.backends.verilog.design import Block, Memory, Pace, Stream
-from bnnc.backends.verilog.plan_layers import channel_major, window_of, windowed
+from bnnc.backends.verilog.plan_layers import channel_major, windowed
+from bnnc.backends.verilog.windows import window_of
 from bnnc.ir import bit, fixed
 from bnnc.ir.op import Op
 from bnnc.ir.types import stored_range

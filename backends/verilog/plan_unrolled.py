@@ -15,9 +15,10 @@ import numpy as np
 
 from bnnc.backends.verilog.circuit import Circuit, Value, encoding, width_of
 from bnnc.backends.verilog.design import Block, Engine, Pace, Port, Stream
-from bnnc.backends.verilog.plan_layers import channel_major, window_of, windowed
+from bnnc.backends.verilog.plan_layers import channel_major, wide_windowed, windowed
 from bnnc.backends.verilog.unrolled.engine import Unrolled, unrolled_engine
 from bnnc.backends.verilog.unrolled.layers import DenseLayer
+from bnnc.backends.verilog.windows import window_of
 from bnnc.diagnostics import Exit, error
 from bnnc.ir import bit
 from bnnc.ir.op import Op
@@ -140,7 +141,7 @@ def unrolled(circuit: Circuit, chain: Chain, value: Value, unrolling: Unrolling)
         name,
         made.module,
         (),
-        (Port("in", dataclasses.replace(stream, pad=False)),),
+        (Port("in", dataclasses.replace(stream, pads=0)),),
         (Port("out", result),),
         Pace((Block(1, 1),), latency=made.latency, ahead=(made.latency,)),
         op.opcode,
@@ -158,8 +159,11 @@ def _vectors(circuit: Circuit, op: LayerOp, value: Value) -> tuple[Stream, np.nd
         return flat.stream, op.weights[:, flat.order], np.arange(len(op.weights)), 1
     window = window_of(op, op.weights.shape[2:])
     value, channels = channel_major(circuit, value, op)
+    # The taps of a chunk of channels follow one another, or, one by one, all channels of a tap.
+    lanes = value.stream.lanes if window.wide and not window.trivial else len(channels)
     taps = op.weights.reshape(len(op.weights), len(channels), window.taps)[:, channels]
-    weights = taps.transpose(0, 2, 1).reshape(len(op.weights), -1)
+    chunks = taps.reshape(len(op.weights), -1, lanes, window.taps)
+    weights = chunks.transpose(0, 1, 3, 2).reshape(len(op.weights), -1)
     pixels = math.prod(window.out)
     order = (np.arange(len(op.weights))[None, :] * pixels + np.arange(pixels)[:, None]).reshape(-1)
     inputs = weights.shape[1]
@@ -167,9 +171,11 @@ def _vectors(circuit: Circuit, op: LayerOp, value: Value) -> tuple[Stream, np.nd
         stream = circuit.width(value, inputs, op).stream
     else:
         raw = (op.pad_value - value.stream.offset) // value.stream.multiplier if window.outside else 0
-        windows = windowed(circuit, value, window, op, 1, value.stream.lanes, raw)
-        plain = dataclasses.replace(windows, pad=False)
-        stream = circuit.width(dataclasses.replace(value, stream=plain), inputs, op).stream
+        if window.wide:
+            windows = wide_windowed(circuit, value, window, op, 1, value.stream.lanes, window.taps, raw, False)
+        else:
+            windows = windowed(circuit, value, window, op, 1, value.stream.lanes, raw, False)
+        stream = circuit.width(dataclasses.replace(value, stream=windows), inputs, op).stream
     return dataclasses.replace(stream, pixels=pixels, channels=inputs), weights, order, pixels
 
 

@@ -5,7 +5,7 @@
 //
 //   INPUTS, OUTPUTS  of one group; SIMD divides INPUTS, PE divides OUTPUTS
 //   GROUPS           vectors that follow one another with weights of their own (a grouped convolution)
-//   FLAG             1: a beat has one more bit above the lanes, `pad`: it lies outside the input
+//   FLAGS            a beat has so many bits `pad`, one above each SIMD/FLAGS lanes: they lie outside the input
 //   TERNARY          1: weights are -1, 0 or 1
 //   SUM              0: out = how many products are +1, unsigned (weights 0 count nothing; `pad` is not looked at)
 //                    1: out = the sum of the products, signed; where `pad` is set they are 0
@@ -25,7 +25,7 @@ module bnnc_mvu_bits #(
     parameter integer SIMD = 16,
     parameter integer PE = 4,
     parameter integer GROUPS = 1,
-    parameter integer FLAG = 0,
+    parameter integer FLAGS = 0,
     parameter integer TERNARY = 0,
     parameter integer SUM = 0,
     parameter integer ACC_WIDTH = 7,
@@ -34,7 +34,7 @@ module bnnc_mvu_bits #(
 ) (
     input                     clk,
     input                     rst,
-    input  [   SIMD+FLAG-1:0] in_data,
+    input  [  SIMD+FLAGS-1:0] in_data,
     input                     in_valid,
     output                    in_ready,
     output [PE*ACC_WIDTH-1:0] out_data,
@@ -43,15 +43,18 @@ module bnnc_mvu_bits #(
 );
   localparam integer SF = INPUTS / SIMD;
   localparam integer NF = OUTPUTS / PE;
-  localparam integer WIDTH = SIMD + FLAG;
+  localparam integer WIDTH = SIMD + FLAGS;
+  localparam integer SPAN = FLAGS > 0 ? SIMD / FLAGS : SIMD;
   localparam integer COUNT_WIDTH = $clog2(SIMD + 1);
   localparam integer FIELD = TERNARY != 0 ? 2 * SIMD + COUNT_WIDTH : SIMD;
   localparam integer TREE = SIMD > 8 ? 1 + $clog2((SIMD + 7) / 8) : 1;
   localparam integer DELAY = TREE + (SUM != 0 ? 1 : 0);
   localparam integer ROOM = (DELAY + 6 + SF - 1) / SF;
 
+  // verilator lint_off UNUSED
   wire [WIDTH-1:0] x;
-  wire [PE*FIELD-1:0] weights;
+  wire [PE*FIELD-1:0] weights;  // the numbers of weights that are not 0 are for a single flag
+  // verilator lint_on UNUSED
   wire counted, counted_last;
   bnnc_folds #(
       .WIDTH(WIDTH),
@@ -76,11 +79,16 @@ module bnnc_mvu_bits #(
       .taken(out_valid && out_ready)
   );
 
+  // Where one flag holds for all lanes, the part of the beat is left out; else the product of each lane is.
   // verilator lint_off UNUSED
   wire outside;
+  wire [SIMD-1:0] used;
+  wire [COUNT_WIDTH:0] used_lanes;
   // verilator lint_on UNUSED
+  wire [SIMD-1:0] lanes;
+  genvar f, p;
   generate
-    if (SUM != 0 && FLAG != 0) begin : g_pad
+    if (SUM != 0 && FLAGS == 1) begin : g_pad
       bnnc_delay #(
           .WIDTH (1),
           .CYCLES(TREE)
@@ -94,16 +102,55 @@ module bnnc_mvu_bits #(
     end else begin : g_no_pad
       assign outside = 1'b0;
     end
+    if (FLAGS == 0) begin : g_lanes
+      assign lanes = x;
+    end else begin : g_taps
+      for (f = 0; f < FLAGS; f = f + 1) begin : g_tap
+        assign lanes[f*SPAN+:SPAN] = x[f*(SPAN+1)+:SPAN];
+      end
+    end
+    if (SUM != 0 && FLAGS > 1) begin : g_pads
+      localparam integer FLAG_WIDTH = $clog2(FLAGS + 1);
+      localparam integer EARLY = TREE - 1 - (FLAGS > 8 ? $clog2((FLAGS + 7) / 8) : 0);
+      wire [FLAGS-1:0] taps;
+      wire [FLAG_WIDTH-1:0] number;  // of taps that count, and one more if `more`
+      wire more;
+      for (f = 0; f < FLAGS; f = f + 1) begin : g_flag
+        assign taps[f] = !x[f*(SPAN+1)+SPAN];
+        assign used[f*SPAN+:SPAN] = {SPAN{taps[f]}};
+      end
+      bnnc_popcount #(
+          .BITS(FLAGS)
+      ) count_taps (
+          .clk  (clk),
+          .bits (taps),
+          .count(number),
+          .carry(more)
+      );
+      wire [COUNT_WIDTH:0] all_taps = {{COUNT_WIDTH + 1 - FLAG_WIDTH{1'b0}}, number} + {{COUNT_WIDTH{1'b0}}, more};
+      bnnc_delay #(
+          .WIDTH (COUNT_WIDTH + 1),
+          .CYCLES(EARLY)
+      ) delay_taps (
+          .clk(clk),
+          .rst(1'b0),
+          .enable(1'b1),
+          .in(all_taps * SPAN[COUNT_WIDTH:0]),
+          .out(used_lanes)
+      );
+    end else begin : g_all_used
+      assign used = {SIMD{1'b1}};
+      assign used_lanes = SIMD[COUNT_WIDTH:0];
+    end
   endgenerate
 
   localparam integer NEEDED = SUM != 0 ? COUNT_WIDTH + 1 : COUNT_WIDTH;
   localparam integer PART = NEEDED < ACC_WIDTH ? NEEDED : ACC_WIDTH;
   wire [PE*ACC_WIDTH-1:0] parts;
   wire [PE-1:0] carries;
-  genvar p;
   generate
     for (p = 0; p < PE; p = p + 1) begin : g_neuron
-      wire [SIMD-1:0] equal = x[SIMD-1:0] ~^ weights[p*FIELD+:SIMD];
+      wire [SIMD-1:0] equal = (lanes ~^ weights[p*FIELD+:SIMD]) & used;
       wire [SIMD-1:0] ones;
       wire [COUNT_WIDTH-1:0] amount;  // and one more if `more`
       wire more;
@@ -128,7 +175,21 @@ module bnnc_mvu_bits #(
         assign carries[p] = more;
       end else begin : g_sum
         wire [COUNT_WIDTH:0] weighed;
-        if (TERNARY != 0) begin : g_weighed
+        if (TERNARY == 0) begin : g_all
+          assign weighed = used_lanes;
+        end else if (FLAGS > 1) begin : g_weighed_used
+          wire [COUNT_WIDTH-1:0] some;
+          wire one;
+          bnnc_popcount #(
+              .BITS(SIMD)
+          ) count_weighed (
+              .clk  (clk),
+              .bits (weights[p*FIELD+SIMD+:SIMD] & used),
+              .count(some),
+              .carry(one)
+          );
+          assign weighed = {1'b0, some} + {{COUNT_WIDTH{1'b0}}, one};
+        end else begin : g_weighed
           assign weighed[COUNT_WIDTH] = 1'b0;
           bnnc_delay #(
               .WIDTH (COUNT_WIDTH),
@@ -140,8 +201,6 @@ module bnnc_mvu_bits #(
               .in(weights[p*FIELD+2*SIMD+:COUNT_WIDTH]),
               .out(weighed[COUNT_WIDTH-1:0])
           );
-        end else begin : g_all
-          assign weighed = SIMD[COUNT_WIDTH:0];
         end
         // Twice (amount + more), less what was weighed; one of the two `more` goes to the accumulator's carry.
         wire [COUNT_WIDTH:0] total = {amount, more} - weighed;

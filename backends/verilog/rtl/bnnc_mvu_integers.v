@@ -5,7 +5,6 @@
 //
 //   INPUTS, OUTPUTS      of one group; SIMD divides INPUTS, PE divides OUTPUTS
 //   GROUPS               vectors that follow one another with weights of their own (a grouped convolution)
-//   FLAG                 1: a beat has one more bit above the lanes, `pad`; where it is set, products are 0
 //   IN_WIDTH, IN_SIGNED  of an input
 //   WEIGHT_WIDTH         1: weights are -1 and 1 (bit 1 is 1; sums without multipliers); 2 and more: two's complement
 //   ACC_WIDTH            bits of a sum: signed, right modulo 2^ACC_WIDTH
@@ -21,7 +20,6 @@ module bnnc_mvu_integers #(
     parameter integer SIMD = 4,
     parameter integer PE = 2,
     parameter integer GROUPS = 1,
-    parameter integer FLAG = 0,
     parameter integer IN_WIDTH = 8,
     parameter integer IN_SIGNED = 0,
     parameter integer WEIGHT_WIDTH = 1,
@@ -31,7 +29,7 @@ module bnnc_mvu_integers #(
 ) (
     input                           clk,
     input                           rst,
-    input  [SIMD*IN_WIDTH+FLAG-1:0] in_data,
+    input  [SIMD*IN_WIDTH-1:0] in_data,
     input                           in_valid,
     output                          in_ready,
     output [      PE*ACC_WIDTH-1:0] out_data,
@@ -40,7 +38,7 @@ module bnnc_mvu_integers #(
 );
   localparam integer SF = INPUTS / SIMD;
   localparam integer NF = OUTPUTS / PE;
-  localparam integer WIDTH = SIMD * IN_WIDTH + FLAG;
+  localparam integer WIDTH = SIMD * IN_WIDTH;
   localparam integer FIELD = SIMD * WEIGHT_WIDTH;
   localparam integer XW = IN_SIGNED != 0 ? IN_WIDTH : IN_WIDTH + 1;  // inputs as signed numbers
   localparam integer PRODUCT = WEIGHT_WIDTH == 1 ? XW : XW + WEIGHT_WIDTH;
@@ -74,14 +72,6 @@ module bnnc_mvu_integers #(
       .taken(out_valid && out_ready)
   );
 
-  wire outside;
-  generate
-    if (FLAG != 0) begin : g_pad
-      assign outside = x[WIDTH-1];
-    end else begin : g_no_pad
-      assign outside = 1'b0;
-    end
-  endgenerate
   wire [PE*ACC_WIDTH-1:0] parts;
   wire [PE-1:0] carries;
   genvar p, l;
@@ -91,7 +81,7 @@ module bnnc_mvu_integers #(
       wire [SIMD-1:0] pending;
       for (l = 0; l < SIMD; l = l + 1) begin : g_lane
         wire [WEIGHT_WIDTH-1:0] weight = weights[p*FIELD+l*WEIGHT_WIDTH+:WEIGHT_WIDTH];
-        wire [IN_WIDTH-1:0] element = outside ? {IN_WIDTH{1'b0}} : x[l*IN_WIDTH+:IN_WIDTH];
+        wire [IN_WIDTH-1:0] element = x[l*IN_WIDTH+:IN_WIDTH];
         wire [XW-1:0] number;
         if (IN_SIGNED != 0) begin : g_signed
           assign number = element;
