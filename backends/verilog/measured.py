@@ -8,19 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from bnnc.backends.verilog.devices import Device
+from bnnc.backends.verilog.few_pins import few_pins_name
 from bnnc.backends.verilog.synthesis import route, router_command, synthesise
 
 NETLIST = "netlist.json"
+FEW_PINS = "few_pins.v"
 
 
-def measured(files: Mapping[str, str], top: str, technology: str, device: Device, clock: float) -> dict[str, Any]:
+def measured(
+    files: Mapping[str, str],
+    top: str,
+    technology: str,
+    device: Device,
+    clock: float,
+    *,
+    few_pins: str | None = None,
+    netlists: bool = False,
+) -> dict[str, Any]:
     """The cells of a circuit (path -> text of `rtl/` and `mem/`) and, where nextpnr is found, its clock after routing.
 
-    Raises BnncError B0602 without yosys, B0630 if a tool fails. Seconds are left out: equal circuits, equal reports.
+    few_pins: a top around a circuit with more ports than a chip has pins, to be routed in its place; netlists: whether
+    there are unrolled layers. Raises BnncError B0602 without yosys, B0630 if a tool fails. Seconds are left out: equal
+    circuits, equal reports.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        for name, text in files.items():
+        for name, text in {**files, **({FEW_PINS: few_pins} if few_pins else {})}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -36,7 +49,9 @@ def measured(files: Mapping[str, str], top: str, technology: str, device: Device
         }
         if not device.nextpnr or router_command(technology) is None:
             return found | {"routed": None}
-        routed = route(folder, NETLIST, technology, device.nextpnr, clock)
+        if few_pins:
+            synthesise(folder, [*sources, FEW_PINS], few_pins_name(top), technology, NETLIST)
+        routed = route(folder, NETLIST, technology, device.nextpnr, clock, netlists=netlists)
     return found | {
         "routed": {
             "device": device.name,

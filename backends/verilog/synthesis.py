@@ -45,6 +45,10 @@ _MEMORIES = {
 }
 
 
+NETLIST_OPTIONS = ("--router", "router2", "--placer-heap-beta", "0.5")
+"""Options of nextpnr for unrolled layers: a router and a density at which their many wires find their ways."""
+
+
 @dataclass(frozen=True)
 class Cells:
     """What a circuit is made of. `memories` are block RAMs: DP16KD, SB_RAM40_4K, or halves of RAMB36."""
@@ -161,10 +165,18 @@ def cells_of(netlist: Mapping[str, object], top: str) -> Counter[str]:
 
 
 def route(
-    folder: Path, netlist: str, technology: str, device: Sequence[str], megahertz: float, seed: int = 1
+    folder: Path,
+    netlist: str,
+    technology: str,
+    device: Sequence[str],
+    megahertz: float,
+    seed: int = 1,
+    *,
+    netlists: bool = False,
 ) -> Routed:
     """Place and route a netlist that `synthesise` wrote. `device`: nextpnr's options that name the chip.
 
+    netlists: whether the circuit holds unrolled layers, which need NETLIST_OPTIONS.
     Raises BnncError B0602 without nextpnr, B0630 if the circuit does not fit or cannot be routed.
     """
     command = router_command(technology)
@@ -174,6 +186,7 @@ def route(
     loose = ["--lpf-allow-unconstrained"] if technology == "ecp5" else ["--pcf-allow-unconstrained"]
     started = time.perf_counter()
     arguments = ["--json", netlist, "--freq", f"{megahertz:g}", "--seed", str(seed), "--report", report]
+    arguments += NETLIST_OPTIONS if netlists else ()
     _run([*command, *device, *arguments, *loose, "--timing-allow-fail", "-q"], folder, command[0])
     seconds = time.perf_counter() - started
     found = json.loads((folder / report).read_text())
@@ -193,6 +206,6 @@ def _run(command: list[str], folder: Path, tool: str) -> None:
 
 
 __all__ = [
-    "TECHNOLOGIES", "Cells", "Routed", "cells_of", "missing_tool", "native_yosys", "route", "router_command",
-    "synthesise", "yosys_command",
+    "NETLIST_OPTIONS", "TECHNOLOGIES", "Cells", "Routed", "cells_of", "missing_tool", "native_yosys", "route",
+    "router_command", "synthesise", "yosys_command",
 ]  # fmt: skip

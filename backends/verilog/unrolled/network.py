@@ -1,7 +1,8 @@
 """A chain of layers as one pipeline: groups of neurons, relays of the inputs, and registers that align the results.
 
 A layer with many inputs would send every one of them across the whole chip to all its groups in one cycle. Instead the
-inputs pass from group to group, a register at each: group g sees them g cycles later, and every net stays local.
+inputs pass from one pair of groups to the next, a register at each: pair p sees them p cycles later, and no net has to
+reach far.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from bnnc.backends.verilog.unrolled.groups import Group, hidden_group, last_grou
 from bnnc.backends.verilog.unrolled.layers import DenseLayer, Elements, Sums, elements_of, sums_of
 from bnnc.backends.verilog.unrolled.pipeline import Pipeline, pipelined
 
-# Relays pay where a layer has many inputs, and several groups to read them.
+# Relays pay where a layer has many inputs, and several groups to read them; two groups next to each other share one.
 RELAY_INPUTS = 128
 RELAY_GROUPS = 3
+RELAY_SHARED = 2
+# Registers behind a layer with relays, which its results need to reach the next layer from wherever its groups lie.
+TRAVEL = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +105,9 @@ def _layer_net(name: str, sums: Sums, inputs: Elements, groups: list[Group], lev
         read |= {literal >> 1 for literal in group.outputs}
         used = tuple(bit for net, bit in enumerate(group.inputs, 1) if net in read)
         wires = tuple(o for o, literal in enumerate(group.outputs) if literal >> 1)
-        parts.append(Part(group, pipeline, used, wires, number if relays else 0))
+        parts.append(Part(group, pipeline, used, wires, number // RELAY_SHARED if relays else 0))
     done = max((part.relay + part.pipeline.latency for part in parts if part.outputs), default=0)
-    return LayerNet(name, sums, inputs, tuple(parts), done)
+    return LayerNet(name, sums, inputs, tuple(parts), done + TRAVEL * relays)
 
 
 def _elements(sums: Sums, net: LayerNet, offsets: dict[int, int]) -> Elements:
