@@ -86,3 +86,9 @@ def test_make_places_what_synthesis_left(tmp_path: Path) -> None:
     printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     assert "-top wide_few_pins" in printed
     assert "--router router2" in printed
+
+
+@pytest.mark.parametrize(("device", "cell"), [("ecp5-85f", "LUT4"), ("", "bnnc_adder")])
+def test_unrolled_layers_are_made_of_the_cells_of_the_chip(device: str, cell: str) -> None:
+    files = api.emit(wide(40, 6), "verilog", unroll="all", device=device).files
+    assert f"rtl/{cell}.v" in files

@@ -14,7 +14,7 @@ from bnnc.backends.verilog.buffers import buffered
 from bnnc.backends.verilog.cost import Cost, total
 from bnnc.backends.verilog.cycles import Timing, slowest
 from bnnc.backends.verilog.design import Folding
-from bnnc.backends.verilog.devices import DEVICES
+from bnnc.backends.verilog.devices import DEVICES, device_named
 from bnnc.backends.verilog.estimate import estimate, table
 from bnnc.backends.verilog.few_pins import few_pins_text
 from bnnc.backends.verilog.goals import Goals, chosen, plain, technology_of
@@ -28,6 +28,7 @@ from bnnc.backends.verilog.planner import labels_of, layers_of, plan
 from bnnc.backends.verilog.projects import project_files
 from bnnc.backends.verilog.proof.certificate import certificate, certificate_text
 from bnnc.backends.verilog.report import report, report_text
+from bnnc.backends.verilog.unrolled.technology import TECHNOLOGIES
 from bnnc.diagnostics import Exit, error
 from bnnc.ir.module import Module
 from bnnc.protocols import API_VERSION, Artifact
@@ -49,8 +50,9 @@ class VerilogOptions:
     unroll: str = field(
         default="", metadata={"help": "layers as netlists, a sample a cycle: all, or names or numbers of layers"}
     )
-    technology: Literal["generic", "ecp5", "xc7"] = field(
-        default="generic", metadata={"help": "the cells of unrolled layers: plain Verilog, or those of a family"}
+    technology: Literal["", "generic", "ecp5", "xc7"] = field(
+        default="",
+        metadata={"help": "the cells of unrolled layers: those of a family (else of the chip), or plain Verilog"},
     )
     levels: int = field(default=3, metadata={"help": "lookup tables between two registers of unrolled layers"})
     synth: Literal["", "ecp5", "ice40", "xc7"] = field(
@@ -119,7 +121,7 @@ def packaged(module: Module, options: VerilogOptions) -> Package:
 def timed(module: Module, options: VerilogOptions) -> tuple[Package, Timing | None]:
     """The planned circuit of a «bit» module, and how it will run, by the cycle model."""
     boundary = boundary_of(module)
-    unrolling = Unrolling(options.unroll, options.technology, options.levels)
+    unrolling = Unrolling(options.unroll, _cells(options), options.levels)
     layers = layers_of(boundary, unrolling)
     goals = _goals(options)
     if (options.pe or options.simd) and (goals.fps or goals.max_luts or goals.max_brams):
@@ -137,6 +139,14 @@ def timed(module: Module, options: VerilogOptions) -> tuple[Package, Timing | No
     planned = plan(boundary, folding, unrolling)
     design, run = buffered(planned.design)
     return Package(boundary, replace(planned, design=design)), run
+
+
+def _cells(options: VerilogOptions) -> str:
+    """The technology of unrolled layers: as given, else that of the chip, else of every tool."""
+    if options.technology:
+        return options.technology
+    family = device_named(options.device).technology if options.device else options.synth
+    return family if family in TECHNOLOGIES else "generic"
 
 
 def _goals(options: VerilogOptions) -> Goals:
