@@ -18,8 +18,9 @@ from bnnc.diagnostics import BnncError, Diagnostic
 from bnnc.ir import bit, fixed, move, nn
 from bnnc.ir.module import Module, Note, Output
 from bnnc.ir.op import Op, TypeRuleError
-from bnnc.ir.types import F32, Code, Fix, is_integer, stored_range
+from bnnc.ir.types import F32, Fix, is_integer, stored_range
 from bnnc.passes.chains import chain_of
+from bnnc.passes.fixed_maps import format_of_stream, joined
 from bnnc.passes.formats import constant, conv_weights, lines_op, step_thresholds, table_op
 from bnnc.passes.lattice import narrowest
 from bnnc.passes.lines import Functions, identity
@@ -29,14 +30,6 @@ from bnnc.passes.stem import Stem, integer_stem
 from bnnc.passes.values import ValueSets
 from bnnc.reference.run import evaluate
 
-# Where a - b must be at least so many units, and what holds before and after.
-COMPARED = {
-    "greater": ((1,), (0, 1)),
-    "greater_equal": ((0,), (0, 1)),
-    "less": ((0,), (1, 0)),
-    "less_equal": ((1,), (1, 0)),
-    "equal": ((0, 1), (0, 1, 0)),
-}
 COARSER = 6
 ROUNDINGS = ("round", "floor", "ceil", "trunc")
 TABLED = ("sigmoid", "tanh", "erf", "exp", "log", "sqrt", "reciprocal")
@@ -204,7 +197,7 @@ class _Rewriting:
             if made is not None:
                 break
         if made is not None and made.opcode.startswith("fix.") and made not in self.facts:
-            self._note(op, made, _fix(made))
+            self._note(op, made, format_of_stream(made))
         return made
 
     def _made(self, op: Op, dtype: Fix) -> Op | None:
@@ -244,26 +237,8 @@ class _Rewriting:
         xs = [self.number(x) for x in op.xs]
         if op.function in TABLED:
             return table_op(xs[0], self.spans.of(op.xs[0]), op.function, dtype, op.loc) if xs[0] else None
-        if any(x is None for x in xs):
-            return None
-        if op.function in COMPARED:
-            return self._compared([x for x in xs if x is not None], op)
         operands = [x for x in xs if x is not None]
-        match op.function:
-            case "add" | "sub":
-                return fixed.Add(tuple(operands), (1, 1 if op.function == "add" else -1), dtype, loc=op.loc)
-            case "mul":
-                return fixed.Mul(operands[0], operands[1], dtype, loc=op.loc)
-            case "div" if isinstance(op.xs[1], nn.Constant) and op.xs[1].values.all():
-                inverse = constant(nn.Constant((1 / op.xs[1].values.astype(np.float64)).astype(np.float32)))
-                return None if inverse is None else fixed.Mul(operands[0], inverse, dtype, loc=op.loc)
-            case "max" | "min":
-                return self._larger(operands[0], operands[1], 1 if op.function == "max" else -1, dtype, op)
-            case "where":
-                return self._chosen(operands, dtype, op)
-            case "prelu":
-                return self._sloped(operands[0], operands[1], dtype, op)
-        return None
+        return joined(op, operands, dtype) if len(operands) == len(xs) else None
 
     def _evaluated(self, op: nn.Map) -> Op | None:
         """A rounding of what maps make of integers, as a step on these: evaluated on every integer, in fp32."""
@@ -273,34 +248,6 @@ class _Rewriting:
             return None
         levels = steps[1].astype(np.int32)
         return bit.Step(chain.moved(self.new), steps[0], levels, narrowest(levels), loc=op.loc)
-
-    def _compared(self, operands: list[Op], op: nn.Map) -> Op:
-        """a compared with b: a step on a - b, which a rounded difference may blur by half a unit."""
-        difference = fixed.Add(tuple(operands), (1, -1), _wider(*operands), loc=op.loc)
-        thresholds, levels = COMPARED[op.function]
-        limits, values = np.array([thresholds], np.int32), np.array([levels], np.int32)
-        return bit.Step(difference, limits, values, Code(1), loc=op.loc)
-
-    def _larger(self, a: Op, b: Op, sign: int, dtype: Fix, op: Op) -> Op:
-        """max(a, b) = b + relu(a - b); min(a, b) = b - relu(b - a)."""
-        difference = fixed.Add((a, b), (sign, -sign), _wider(a, b), loc=op.loc)
-        rest = _relu(difference, op)
-        return fixed.Add((b, rest), (1, sign), dtype, loc=op.loc)
-
-    def _chosen(self, operands: list[Op], dtype: Fix, op: Op) -> Op | None:
-        """b + condition * (a - b), for a condition that is 0 or 1."""
-        condition, a, b = operands
-        if not is_integer(condition.type.dtype) or stored_range(condition.type.dtype) != (0, 1):
-            return None
-        difference = fixed.Add((a, b), (1, -1), _wider(a, b), loc=op.loc)
-        part = fixed.Mul(condition, difference, _fix(difference), loc=op.loc)
-        return fixed.Add((b, part), (1, 1), dtype, loc=op.loc)
-
-    def _sloped(self, x: Op, slope: Op, dtype: Fix, op: Op) -> Op:
-        """relu(x) + slope * min(x, 0), for slopes that differ within a channel."""
-        above = _relu(x, op)
-        below = fixed.Add((x, above), (1, -1), _fix(above), loc=op.loc)
-        return fixed.Add((above, fixed.Mul(slope, below, dtype, loc=op.loc)), (1, 1), dtype, loc=op.loc)
 
     def _as(self, op: Op, dtype: Fix) -> Op:
         """op in exactly this format."""
@@ -389,38 +336,6 @@ class _Rewriting:
             op.loc.name, made.opcode, dtype.whole, dtype.fraction, bound, self.seen.get(op), bound > largest
         )
         return made
-
-
-def _fix(op: Op) -> Fix:
-    dtype = op.type.dtype
-    if not isinstance(dtype, Fix):
-        raise TypeRuleError(f"{op.type} is not fixed point")
-    return dtype
-
-
-def _wider(a: Op, b: Op) -> Fix:
-    """A format that holds every difference of two."""
-    whole = min(32, max(_holding(a).whole, _holding(b).whole) + 1)
-    return Fix(whole, 32 - whole)
-
-
-def _holding(x: Op) -> Fix:
-    """The format of a stream, or the one with the most fractional bits that holds an integer tensor."""
-    dtype = x.type.dtype
-    if isinstance(dtype, Fix):
-        return dtype
-    whole = min(32, max(map(abs, stored_range(dtype))).bit_length() + 1)
-    return Fix(whole, 32 - whole)
-
-
-def _relu(x: Op, op: Op) -> Op:
-    dtype = _holding(x)
-    made = lines_op(
-        x, identity(1).bent(np.zeros(1), (np.zeros(1), np.zeros(1)), (np.ones(1), np.zeros(1))), dtype, op.loc
-    )
-    if made is None:
-        raise TypeRuleError("no format holds it")
-    return made
 
 
 __all__ = ["fix_streams", "stream_facts"]
