@@ -245,11 +245,8 @@ def emit(
     **options: Any,
 ) -> Artifact:
     """The target's source package, in memory. Raises BnncError for what the target cannot express."""
-    module = model if isinstance(model, Module) else load(model)
-    backend = registry.backend(target)
-    source = None if isinstance(model, Module) else str(model)
-    chosen = backend_options(backend, options, machine=machine, source=source)
-    return backend.emit(optimise(module, options=passes), chosen)
+    backend, bits, chosen = _ready(model, target, machine, passes, options)
+    return backend.emit(bits, chosen)
 
 
 def build(
@@ -261,11 +258,19 @@ def build(
     **options: Any,
 ) -> Artifact:
     """The target's compiled artifact, in memory. Raises BnncError for what the target cannot express."""
+    backend, bits, chosen = _ready(model, target, machine, passes, options)
+    return backend.build(bits, chosen)
+
+
+def _ready(
+    model: Module | str | Path, target: str, machine: str, passes: PassOptions, options: Mapping[str, Any]
+) -> tuple[Backend, Module, Any]:
+    """A backend, and what it makes something of: the «bit» module, and the options."""
     module = model if isinstance(model, Module) else load(model)
     backend = registry.backend(target)
     source = None if isinstance(model, Module) else str(model)
     chosen = backend_options(backend, options, machine=machine, source=source)
-    return backend.build(optimise(module, options=passes), chosen)
+    return backend, optimise(module, options=passes), chosen
 
 
 def loops(bits: Module, target: str, extra: Mapping[str, Any], *, threads: int = 1, machine: str = "native") -> str:

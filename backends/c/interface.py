@@ -15,7 +15,7 @@ from bnnc.ir.op import Op
 from bnnc.ir.rewrite import replace
 from bnnc.ir.types import Fix, is_integer, value_range
 from bnnc.loops.ir import F32, I8, I16, I32, I64, Buffer, Program
-from bnnc.loops.lower.network import identifier
+from bnnc.loops.lower.names import identifier
 from bnnc.reference.fixed import to_float
 
 _SIGNED = {I8: "int8_t", I16: "int16_t", I32: "int32_t", I64: "int64_t", F32: "float"}

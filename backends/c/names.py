@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bnnc.loops.lower.network import identifier
+from bnnc.loops.lower.names import identifier
 
 # Keywords of C and C++ (a header is read by both), and what <stdint.h>, <string.h>, <math.h> and compilers define.
 _WORDS = """

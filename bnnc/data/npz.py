@@ -8,7 +8,8 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,9 +47,22 @@ class Header(NamedTuple):
     dtype: np.dtype[Any]
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what reading a bad file raises into BnncError B0506."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise unreadable(path, "does not exist") from None
+    except IsADirectoryError:
+        raise unreadable(path, "is a folder") from None
+    except DAMAGE as reason:
+        raise unreadable(path, f"is damaged or holds no plain arrays: {reason}") from None
+
+
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a .npz file by key, or of a .npy file under the key "". Raises BnncError B0506."""
-    try:
+    with _readable(path):
         with path.open("rb") as file:
             start = file.read(6)
         if start.startswith(b"PK"):
@@ -62,24 +76,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
             return {"": loaded}
         with loaded:
             return {key: loaded[key] for key in loaded.files}
-    except FileNotFoundError:
-        raise unreadable(path, "does not exist") from None
-    except IsADirectoryError:
-        raise unreadable(path, "is a folder") from None
-    except DAMAGE as reason:
-        raise unreadable(path, f"is damaged or holds no plain arrays: {reason}") from None
 
 
 def headers(path: Path) -> dict[str, Header]:
     """The arrays that a .npz file announces, by key; none larger than what the file holds. Raises BnncError B0506."""
-    try:
+    with _readable(path):
         return _check_archive(path)
-    except FileNotFoundError:
-        raise unreadable(path, "does not exist") from None
-    except IsADirectoryError:
-        raise unreadable(path, "is a folder") from None
-    except DAMAGE as reason:
-        raise unreadable(path, f"is damaged or holds no plain arrays: {reason}") from None
 
 
 def _check_archive(path: Path) -> dict[str, Header]:

@@ -56,8 +56,36 @@ def plane_weights(dtype: DType) -> tuple[int, ...]:
     return (*(1 << k for k in range(bits - 1)), -(1 << (bits - 1)))
 
 
+class _Rows:
+    """What layouts have in common: rows of pixels, all alike, and a halo around. Sizes count elements of the buffer."""
+
+    height: int
+    width: int
+    halo: Halo
+
+    @property
+    def pixel(self) -> int:
+        """Elements of one pixel."""
+        raise NotImplementedError
+
+    @property
+    def row(self) -> int:
+        """Elements of one row, halo included."""
+        return (self.width + self.halo.left + self.halo.right) * self.pixel
+
+    @property
+    def origin(self) -> int:
+        """Index of the first element of pixel (0, 0)."""
+        return self.halo.top * self.row + self.halo.left * self.pixel
+
+    @property
+    def length(self) -> int:
+        """Elements in all."""
+        return (self.height + self.halo.top + self.halo.bottom) * self.row
+
+
 @dataclass(frozen=True)
-class Packed:
+class Packed(_Rows):
     """[height + halo][width + halo][planes][words] of 32-bit words; channel c is bit c % 32 of word c // 32.
 
     Bits above the last channel are 0 in every plane.
@@ -80,28 +108,13 @@ class Packed:
         return len(self.planes) * self.words
 
     @property
-    def row(self) -> int:
-        """Words of one row, halo included."""
-        return (self.width + self.halo.left + self.halo.right) * self.pixel
-
-    @property
-    def origin(self) -> int:
-        """Index of the first word of pixel (0, 0)."""
-        return self.halo.top * self.row + self.halo.left * self.pixel
-
-    @property
-    def length(self) -> int:
-        """Words in all."""
-        return (self.height + self.halo.top + self.halo.bottom) * self.row
-
-    @property
     def element(self) -> loop.Scalar:
         """What the buffer holds."""
         return loop.I32
 
 
 @dataclass(frozen=True)
-class Elements:
+class Elements(_Rows):
     """[height + halo][width + halo][channels] of numbers, one each."""
 
     channels: int
@@ -114,21 +127,6 @@ class Elements:
     def pixel(self) -> int:
         """Elements of one pixel."""
         return self.channels
-
-    @property
-    def row(self) -> int:
-        """Elements of one row, halo included."""
-        return (self.width + self.halo.left + self.halo.right) * self.pixel
-
-    @property
-    def origin(self) -> int:
-        """Index of channel 0 of pixel (0, 0)."""
-        return self.halo.top * self.row + self.halo.left * self.pixel
-
-    @property
-    def length(self) -> int:
-        """Elements in all."""
-        return (self.height + self.halo.top + self.halo.bottom) * self.row
 
 
 Layout = Packed | Elements

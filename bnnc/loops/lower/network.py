@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bnnc.diagnostics import BnncError, error
 from bnnc.ir import bit, fixed, move, nn
-from bnnc.ir.module import Input, Module, Output
+from bnnc.ir.module import Input, Module
 from bnnc.ir.op import Op
 from bnnc.ir.rewrite import rebuild
-from bnnc.ir.types import Bit, Code, Fix, Int, Trit, is_integer, value_range
+from bnnc.ir.types import Bit, Code, Int, Trit, value_range
 from bnnc.loops import ir as loop
 from bnnc.loops.ir import Buffer, Function
 from bnnc.loops.kernels.copies import copy_in, copy_out
@@ -25,23 +24,13 @@ from bnnc.loops.lower.banded import Rows
 from bnnc.loops.lower.calls import Step, touch_all
 from bnnc.loops.lower.fusion import flattened, fused_pools, fused_steps, inlined
 from bnnc.loops.lower.kernels import Choices
+from bnnc.loops.lower.names import identifier
 from bnnc.loops.lower.places import Place, Storage
 from bnnc.loops.lower.preparation import prepared
-from bnnc.loops.lower.program import Assembly, CallFact, Lowered, Source, with_callees
+from bnnc.loops.lower.program import Assembly, CallFact, Lowered, with_callees
 from bnnc.loops.lower.stages import Need, Stage, Variant, band
+from bnnc.loops.lower.users import UserArrays, image
 from bnnc.loops.machine import Machine
-
-STORAGE_OF: dict[str, loop.Scalar] = {
-    "bool": loop.I8,
-    "int8": loop.I8,
-    "uint8": loop.I8,
-    "int16": loop.I16,
-    "uint16": loop.I32,
-    "int32": loop.I32,
-    "uint32": loop.I64,
-    "int64": loop.I64,
-    "uint64": loop.I64,
-}
 
 
 def lower(module: Module, machine: Machine, kernels: Mapping[str, str] | None = None) -> Lowered:
@@ -50,22 +39,6 @@ def lower(module: Module, machine: Machine, kernels: Mapping[str, str] | None = 
     Raises BnncError B0603 for an op that has no kernel, B0618 for a kernel that cannot do its layer.
     """
     return Network(rebuild(module, prepared), machine, kernels or {}).finish()
-
-
-def input_scalar(op: Input) -> loop.Scalar:
-    """The element type of the user's array for an input: one byte where the integers fit, else 32 bits."""
-    if not is_integer(op.dtype):
-        return loop.F32
-    lo, hi = value_range(op.dtype)
-    fits = lo >= -128 and hi <= (127 if lo < 0 else 255)
-    return loop.I8 if fits else loop.I32
-
-
-def output_scalar(output: Output) -> loop.Scalar:
-    """The element type of the user's array for an output: fixed-point numbers are given as they are, q of q * 2^-f."""
-    if isinstance(output.value.type.dtype, Fix):
-        return loop.I32
-    return STORAGE_OF.get(output.storage, loop.F32)
 
 
 class Network:
@@ -80,21 +53,12 @@ class Network:
         self.steps = fused_steps(module)
         self.inside = inlined(module, self.steps)
         self.images = flattened(module)
+        self.arrays = UserArrays(module, machine)
         self.places: dict[Op, Place] = {}
         self.calls: list[Step] = []
         self.pools = fused_pools(module, self.steps)
-        self._users: dict[tuple[Input, bool], Storage] = {}
-        self._sources: dict[Storage, Source] = {}
         self._copies: dict[tuple[Op, Layout], Place] = {}
         self._names: dict[str, int] = {}
-        self._inputs = tuple(
-            Buffer(f"in_{identifier(op.name)}", input_scalar(op), op.type.size, "parameter", "read")
-            for op in module.inputs
-        )
-        self._outputs = tuple(
-            Buffer(f"out_{identifier(o.name)}", output_scalar(o), o.value.type.size, "parameter", "write")
-            for o in module.outputs
-        )
 
     # ------------------------------------------------------------------------------------------------- walking
     def finish(self) -> Lowered:
@@ -109,7 +73,7 @@ class Network:
                 continue
             if op in self.places:  # made together with what it reads
                 continue
-            source, last = self._image(op)
+            source, last = image(op)
             if source is not None:
                 self._read_image(op, source, last)
             elif isinstance(op, ELEMENTWISE):
@@ -117,12 +81,12 @@ class Network:
             elif not any(family(self, op) for family in families):
                 raise _no_kernel(op)
         for position, output in enumerate(self.module.outputs):
-            self._write_output(output.value, self._outputs[position], output.name)
+            self._write_output(output.value, self.arrays.outputs[position], output.name)
         self.choices.check()
         self._drop_unread()
         touch_all(self.calls)
-        name = identifier(self.module.name)
-        return Assembly(name, self.calls, self._inputs, self._outputs, self._sources, self.machine).lowered(
+        name, arrays = identifier(self.module.name), self.arrays
+        return Assembly(name, self.calls, arrays.inputs, arrays.outputs, arrays.sources, self.machine).lowered(
             tuple(self.choices.made), self.additions if self.bounded else 0
         )
 
@@ -150,10 +114,10 @@ class Network:
 
     def _read_image(self, op: Op, source: Input, channels_last: bool) -> None:
         """An input, or what it is with its channels first, in the layout that is read, if the user's array is not."""
-        buffer = self._inputs[self.module.inputs.index(source)]
+        buffer = self.arrays.inputs[self.module.inputs.index(source)]
         halo = self.halo(op)
         layout = natural(op.type.dtype, op.type.shape, halo)
-        raw = self._raw(source, channels_last)
+        raw = self.arrays.storage(source, channels_last)
         whole = Place(Elements(layout.channels, layout.height, layout.width, buffer.element), raw)
         signed = not (isinstance(source.dtype, Int) and source.dtype.lo >= 0 and source.dtype.hi > 127)
         one_order = channels_last or layout.channels == 1 or layout.height * layout.width == 1
@@ -169,7 +133,7 @@ class Network:
             )  # fmt: skip
 
         def rows(result: Place) -> tuple[Stage, ...] | None:
-            if raw not in self._sources:
+            if raw not in self.arrays.sources:
                 return None
             height = result.layout.height
             need = Need(whole, 1, 0, 1, 0, height)
@@ -177,18 +141,6 @@ class Network:
             return (Stage(height, (need,), result, (Variant(height, function, (need, result)),)),)
 
         self.places[op] = self.emit(made(shape, layout), (whole,), layout, op, rows=rows)
-
-    def _raw(self, source: Input, channels_last: bool) -> Storage:
-        """The user's array of an input. Of images it is known how a row comes from it."""
-        buffer = self._inputs[self.module.inputs.index(source)]
-        storage = self._users.setdefault((source, channels_last), Storage(buffer.name, buffer.bytes, buffer))
-        shape = source.type.shape
-        if self.machine.streams and len(shape) == 3:
-            height, width, channels = shape if channels_last else (shape[1], shape[2], shape[0])
-            together = channels_last or channels == 1
-            runs, count = (1, width * channels) if together else (channels, width)
-            self._sources[storage] = Source(buffer, runs, count, height * width, count)
-        return storage
 
     def _write_output(self, op: Op, buffer: Buffer, name: str) -> None:
         place = self.place(op)
@@ -271,27 +223,6 @@ class Network:
     def plain(self, op: Op) -> Place:
         """The value of op as elements without a halo."""
         return self.as_layout(op, elements(op.type.dtype, op.type.shape))
-
-    def users_rows(self, op: Op) -> tuple[Place, tuple[int, int]] | None:
-        """An image [C, H, W] of a byte an element in the user's array, as rows come from it, and how far channels and
-        columns are apart in a row. None for anything but such an input, or one with its channels last that was only
-        turned round."""
-        source, last = self._image(op)
-        if source is None or not is_integer(source.dtype) or not self.machine.streams:
-            return None
-        if input_scalar(source) != loop.I8 or len(op.type.shape) != 3:
-            return None
-        channels, height, width = op.type.shape
-        layout = Elements(channels, height, width, input_scalar(source))
-        return Place(layout, self._raw(source, last)), (1, channels) if last else (width, 1)
-
-    def _image(self, op: Op) -> tuple[Input | None, bool]:
-        """The input that op is, perhaps with its channels brought to the front, and whether that is so."""
-        if isinstance(op, Input):
-            return op, False
-        if isinstance(op, move.Transpose) and isinstance(op.x, Input) and op.perm == (2, 0, 1):
-            return op.x, True
-        return None, False
 
     # --------------------------------------------------------------------------------------------------- calls
     def elementwise(self, op: Op) -> None:
@@ -410,12 +341,6 @@ def window_pads(pads: tuple[int, ...]) -> tuple[int, int, int, int]:
     if len(pads) == 2:
         return 0, pads[0], 0, pads[1]
     return pads[0], pads[1], pads[2], pads[3]
-
-
-def identifier(name: str) -> str:
-    """A name for generated code: letters, digits and underscores, never empty, never starting with a digit."""
-    cleaned = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
-    return f"n{cleaned}" if not cleaned or cleaned[0].isdigit() else cleaned
 
 
 __all__ = ["CallFact", "Lowered", "Network", "identifier", "lower", "window_pads", "with_callees"]

@@ -181,7 +181,7 @@ def _on_pixels(
     network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, groups: int, pad_value: int
 ) -> bool:
     """Whether it is a first layer, from 8-bit pixels in the user's array to bits."""
-    step, source = network.steps.get(op), network.users_rows(x)
+    step, source = network.steps.get(op), network.arrays.rows(x)
     if step is None or source is None or not isinstance(step.dtype, Bit) or value_range(x.type.dtype)[0] < 0:
         return False
     if pad_value and any(window.pads):
@@ -190,7 +190,7 @@ def _on_pixels(
 
 
 def _pixel_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window) -> None:
-    source = network.users_rows(x)
+    source = network.arrays.rows(x)
     assert source is not None
     place, steps = source
     result, target, pooling, smallest = _ending(network, op)
@@ -207,7 +207,7 @@ def _on_bytes(network: Network, op: Op, x: Op, weights: np.ndarray, groups: int,
     step = network.steps.get(op)
     if step is not None and not (isinstance(step.dtype, Bit) and step.thresholds.shape[1] == 1):
         return False
-    if network.users_rows(x) is None:
+    if network.arrays.rows(x) is None:
         return False
     # Bits of several channels are added eight at once, for little more than a byte.
     if isinstance(x.type.dtype, Bit) and x.type.shape[0] > 4:
@@ -216,7 +216,7 @@ def _on_bytes(network: Network, op: Op, x: Op, weights: np.ndarray, groups: int,
 
 
 def _byte_layer(network: Network, op: Op, x: Op, weights: np.ndarray, window: Window, pad_value: int) -> None:
-    source = network.users_rows(x)
+    source = network.arrays.rows(x)
     assert source is not None
     place, strides = source
     step = network.steps.get(op)
