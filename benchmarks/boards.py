@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -19,25 +16,7 @@ from bnnc.ir.module import Module
 from bnnc.ir.types import Bit
 from bnnc.reference.run import run as reference
 
-SHARED = Path(os.environ.get("BNNC_SHARED") or Path(__file__).resolve().parent.parent.parent / "shared")
-HARNESS = SHARED / "mcu-harness" / "run.py"
-TOOLS = ("arm-none-eabi-gcc", "qemu-system-arm", "gcc")
-# Machine of ours -> board of the harness. Code for M0 runs on a board with more memory, where sizes do not matter.
-BOARDS = {
-    "cortex-m0": "m0big",
-    "cortex-m3": "m3",
-    "cortex-m4": "m4",
-    "cortex-m7": "m7",
-    "cortex-m33": "m33",
-    "cortex-m55": "m55",
-}
 SAMPLES = 2
-
-
-def missing() -> list[str]:
-    """What is not there to emulate Arm boards with the harness, on which training is measured."""
-    tools = [tool for tool in TOOLS if shutil.which(tool) is None]
-    return tools if HARNESS.is_file() else [*tools, "mcu-harness"]
 
 
 @dataclass(frozen=True)
@@ -95,4 +74,4 @@ def run(
     return Run(ok, calls, counts.flash, counts.ram, counts.stack, "right" if ok else "WRONG")
 
 
-__all__ = ["BOARDS", "HARNESS", "TOOLS", "Run", "lacking", "missing", "run"]
+__all__ = ["Run", "lacking", "run"]

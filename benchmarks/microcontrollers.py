@@ -162,8 +162,8 @@ def _training(hidden: int, at_least: float, aim: float) -> Row:
     from benchmarks import training_on_device
 
     workload, machine, what = f"training, hidden width {hidden}", "cortex-m4", "instructions a visited weight"
-    if absent := boards.missing():
-        return Row(workload, machine, what, None, at_least, aim, True, f"needs {', '.join(absent)}")
+    if install := boards.lacking(machine):
+        return Row(workload, machine, what, None, at_least, aim, True, "; ".join(install))
     found = training_on_device.measure(training_on_device.WORKLOADS[f"256-256, hidden {hidden}"], machine)
     return Row(workload, machine, what, round(found.per_weight, 2), at_least, aim, found.right)
 

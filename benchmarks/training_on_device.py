@@ -5,31 +5,28 @@ Usage: python -m benchmarks.training_on_device [--json] [MACHINE …]      (cort
 
 Every run trains a batch, gcc -O2, and compares the state with the reference's. A *visited* weight is one of a neuron
 that is corrected: all of its hidden weights change by 2. Beside it, for comparison, such corrections of an int8 array.
-Needs gcc, gcc-arm-none-eabi and qemu-system-arm, and the harness among the shared fixtures.
+Needs what the boards need: gcc-arm-none-eabi and qemu-system-arm.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import boards
+from benchmarks import training_boards
+from bnnc.backends.c.boards import missing
+from bnnc.backends.c.boards.table import CORES
 from bnnc.backends.c.training import Trainer, trainer
-from bnnc.backends.c.training_header import header_text
-from bnnc.backends.c.training_source import source_text
 from bnnc.backends.llvm.host import native_machine
 from bnnc.backends.llvm.training import NativeEngine
 from bnnc.data.dataset import Dataset
 from bnnc.data.registry import both
+from bnnc.diagnostics import BnncError
 from bnnc.loops.machine import CONTROLLERS
 from bnnc.train import rules
 from bnnc.train.engine import Samples
@@ -95,29 +92,12 @@ def measure(workload: Workload, machine: str) -> Measured:
     bits = generator.integers(0, 2, (workload.samples, workload.inputs))
     samples = packed(bits, generator.integers(0, 10, workload.samples))
     visited, expected = _reference(of, samples)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "net_train.h").write_text(header_text(of))
-        (place / "net_train.c").write_text(_marked(source_text(of)))
-        (place / "main.c").write_text(_main(samples, expected))
-        found = _run(place, machine)
-    calls: dict[str, int] = {}
-    for region in found.get("regions", []):
-        calls[region["name"]] = calls.get(region["name"], 0) + int(region["insns"])
-    right = found.get("rc") == 0 and "right" in found.get("stdout", "")
-    return Measured(right, calls, visited, len(samples), of.words * 4, str(found)[:2000])
-
-
-def _run(place: Path, machine: str) -> dict[str, Any]:
-    """What the harness says of net_train.c and main.c in a folder."""
-    sources = [str(place / name) for name in ("net_train.c", "main.c")]
-    command = [sys.executable, str(boards.HARNESS), "--cpu", boards.BOARDS[machine], *sources, "--", "-I", str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        return {"stdout": done.stdout + done.stderr}
-    return found
+        found = training_boards.run(of, _main(samples), machine, 2, ("array",), kernels=True)
+    except BnncError as reason:
+        return Measured(False, {}, visited, len(samples), of.words * 4, str(reason))
+    right = found.answers == (expected, 1 << 16)
+    return Measured(right, found.instructions, visited, len(samples), of.words * 4, "right" if right else "WRONG")
 
 
 MNIST = Settings(batch=20, hidden=8, groups=(25, 15), margin=Fraction(1, 10), reinforcement=Fraction(1, 4))
@@ -133,18 +113,12 @@ def mnist(folder: str) -> dict[str, Any]:
     engine = NativeEngine(step, native_machine(), 1)
     engine.epoch(train, np.arange(TRAINED))
     of = trainer(step, step.state, None, "net_train", next(m for m in CONTROLLERS if m.name == "cortex-m4"))
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        (place / "net_train.h").write_text(header_text(of))
-        (place / "net_train.c").write_text(source_text(of))
-        (place / "main.c").write_text(_mnist_main(train, test))
-        found = _run(place, "cortex-m4")
-    said = dict(line.split() for line in found["stdout"].splitlines() if len(line.split()) == 2)
-    counts = {region["name"]: int(region["insns"]) for region in found["regions"]}
+    found = training_boards.run(of, _mnist_main(train, test), "cortex-m4", 2, ("train",), kernels=False)
+    known, checksum = found.answers
     return {
-        "right": int(said["checksum"]) == of.checksum(engine.state()) and int(said["known"]) == engine.evaluate(test),
-        "test accuracy": int(said["known"]) / TESTED,
-        "instructions a sample": counts["train"] // TRAINED,
+        "right": checksum == of.checksum(engine.state()) and known == engine.evaluate(test),
+        "test accuracy": known / TESTED,
+        "instructions a sample": found.instructions["train"] // TRAINED,
         "state bytes": 4 * of.words,
     }
 
@@ -160,23 +134,22 @@ def _mnist_main(train: Samples, test: Samples) -> str:
     def table(kind: str, name: str, numbers: np.ndarray) -> str:
         return f"static const {kind} {name}[] = {{{', '.join(map(str, numbers.reshape(-1).tolist()))}}};"
 
-    return f"""#include "harness.h"
-#include "net_train.h"
-{table("uint32_t", "train", train.bits)}
-{table("uint8_t", "train_labels", train.labels)}
+    return f"""
+{table("uint32_t", "learnt", train.bits)}
+{table("uint8_t", "learnt_labels", train.labels)}
 {table("uint32_t", "test", test.bits)}
 {table("uint8_t", "test_labels", test.labels)}
 static uint32_t state[NET_TRAIN_WORDS];
-int main(void) {{
+static void train(uint32_t answers[]) {{
     uint32_t known = 0;
     net_train_init(state);
-    roi_begin("train");
     for (uint32_t i = 0; i < {len(train)}u; ++i) {{
-        net_train_accumulate_bits(state, train + i * NET_TRAIN_SAMPLE_WORDS, train_labels[i]);
+        board_enter(0);
+        net_train_accumulate_bits(state, learnt + i * NET_TRAIN_SAMPLE_WORDS, learnt_labels[i]);
         if (i % NET_TRAIN_BATCH == NET_TRAIN_BATCH - 1u) {{ net_train_end_batch(state); }}
+        if (i == {len(train) - 1}u) {{ net_train_end_epoch(state); }}
+        board_leave(0);
     }}
-    net_train_end_epoch(state);
-    roi_end();
     for (uint32_t i = 0; i < {len(test)}u; ++i) {{
         int32_t scores[NET_TRAIN_CLASSES];
         uint32_t best = 0;
@@ -184,8 +157,8 @@ int main(void) {{
         for (uint32_t k = 1; k < NET_TRAIN_CLASSES; ++k) {{ best = scores[k] > scores[best] ? k : best; }}
         known += best == test_labels[i];
     }}
-    h_puts("known "); h_putu(known); h_puts("\\nchecksum "); h_putu(net_train_checksum(state)); h_puts("\\n");
-    return 0;
+    answers[0] = known;
+    answers[1] = net_train_checksum(state);
 }}
 """
 
@@ -208,18 +181,6 @@ def _reference(of: Trainer, samples: Samples) -> tuple[int, int]:
     return visited, of.checksum(whole.state())
 
 
-def _marked(source: str) -> str:
-    """The source with every call of a kernel by what users call as a region of its own."""
-    kernels, public, functions = source.partition("int net_train_accumulate_bits(")
-    called = re.sub(
-        r"^        (net_train_\w+)\(([^{}]*?)\);$",
-        r'        roi_begin("\1");\n        \1(\2);\n        roi_end();',
-        functions,
-        flags=re.M | re.S,
-    )
-    return f'#include "harness.h"\n{kernels}{public}{called}'
-
-
 _COUNTERS = """
 static int8_t counters[256][256];
 __attribute__((noinline)) static void array_update(const uint32_t *x, uint32_t row, uint32_t up) {
@@ -233,45 +194,41 @@ __attribute__((noinline)) static void array_update(const uint32_t *x, uint32_t r
 """
 
 
-def _main(samples: Samples, expected: int) -> str:
+def _main(samples: Samples) -> str:
     rows = ", ".join(f"{word}u" for word in samples.bits.reshape(-1).tolist())
     labels = ", ".join(map(str, samples.labels.tolist()))
-    return f"""#include "harness.h"
-#include "net_train.h"
+    return f"""
 static const uint32_t samples[] = {{{rows}}};
 static const uint32_t labels[] = {{{labels}}};
 static uint32_t state[NET_TRAIN_WORDS];
 {_COUNTERS}
-int main(void) {{
+static void train(uint32_t answers[]) {{
     net_train_init(state);
     for (uint32_t i = 0; i < {len(samples)}u; ++i) {{
         net_train_accumulate_bits(state, samples + i * NET_TRAIN_SAMPLE_WORDS, labels[i]);
     }}
     net_train_end_batch(state);
     net_train_end_epoch(state);
-    roi_begin("array");
+    board_enter(0);
     for (uint32_t row = 0; row < 256u; ++row) {{ array_update(samples, row, row & 1u); }}
-    roi_end();
-    uint32_t sum = 0;
-    for (uint32_t row = 0; row < 65536u; ++row) {{ sum += counters[row >> 8][row & 255u] != 0; }}
-    int wrong = net_train_checksum(state) != {expected}u || sum != 65536u;
-    h_puts(wrong ? "WRONG\\n" : "right\\n");
-    return wrong;
+    board_leave(0);
+    answers[0] = net_train_checksum(state);
+    for (uint32_t row = 0; row < 65536u; ++row) {{ answers[1] += counters[row >> 8][row & 255u] != 0; }}
 }}
 """
 
 
 def main(arguments: list[str]) -> int:
     """Prints the table; 1 when a state was wrong, 2 when tools are missing."""
-    absent = boards.missing()
-    if absent:
-        sys.stderr.write(f"missing: {', '.join(absent)}\n")
+    machines = [name for name in arguments if name in CORES] or ["cortex-m0", "cortex-m4"]
+    lacking = list(dict.fromkeys(each for machine in machines for each in missing(machine)))
+    if lacking:
+        sys.stderr.write(f"{'; '.join(lacking)}\n")
         return 2
     if "--mnist" in arguments:
         learnt = mnist(arguments[arguments.index("--mnist") + 1])
         sys.stdout.write(json.dumps(learnt, indent=1) + "\n")
         return 0 if learnt["right"] else 1
-    machines = [name for name in arguments if not name.startswith("-")] or ["cortex-m0", "cortex-m4"]
     rows = []
     for name, workload in WORKLOADS.items():
         for machine in machines:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 import subprocess
 import sys
@@ -12,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import boards, training_on_device
+from benchmarks import training_boards, training_on_device
 from bnnc import api
+from bnnc.backends.c.boards import missing
+from bnnc.backends.c.boards.table import BOARDS
 from bnnc.backends.c.training import trainer
-from bnnc.backends.c.training_header import header_text
-from bnnc.backends.c.training_source import source_text
 from bnnc.backends.llvm.training import NativeEngine
 from bnnc.loops.machine import CONTROLLERS, machine_for
 from bnnc.train import rules
@@ -26,12 +25,11 @@ from tests import training
 from tests.shared import SHARED, needs_shared
 
 needs_boards = pytest.mark.skipif(
-    bool(set(boards.missing()) - {"mcu-harness"}), reason="needs gcc-arm-none-eabi and qemu-system-arm"
+    bool(missing("cortex-m0") or missing("cortex-m4")), reason="needs gcc-arm-none-eabi and qemu-system-arm"
 )
 
 
 @needs_boards
-@needs_shared
 @pytest.mark.parametrize("workload", ["256-256, hidden 8", "256-256, hidden 16"])
 def test_a_visited_weight_costs_what_it_did(workload: str) -> None:
     found = training_on_device.measure(training_on_device.WORKLOADS[workload], "cortex-m4")
@@ -43,9 +41,8 @@ def test_a_visited_weight_costs_what_it_did(workload: str) -> None:
 
 
 @needs_boards
-@needs_shared
 @pytest.mark.parametrize("rule", ["lbe", "bep"])
-def test_epochs_on_a_board_make_the_weights_of_llvm(rule: str, tmp_path: Path) -> None:
+def test_epochs_on_a_board_make_the_weights_of_llvm(rule: str) -> None:
     """Three epochs in the order of `bnnc train`; after the first, the power goes and only the kept words come back."""
     plan = training.plan(inputs=63, widths=(33, 15), rule=rule, batch=16, schedule=1, groups=(3,))
     step, _ = rules.build(plan, 63, 9)
@@ -55,20 +52,16 @@ def test_epochs_on_a_board_make_the_weights_of_llvm(rule: str, tmp_path: Path) -
     for order in orders:
         engine.epoch(samples, order)
     of = trainer(step, step.state, None, "net_train", next(m for m in CONTROLLERS if m.name == "cortex-m4"))
-    (tmp_path / "net_train.h").write_text(header_text(of))
-    (tmp_path / "net_train.c").write_text(source_text(of))
 
     def table(numbers: np.ndarray) -> str:
         return ", ".join(f"{n}u" for n in numbers.reshape(-1).tolist())
 
-    (tmp_path / "main.c").write_text(
-        f"""#include "harness.h"
-#include "net_train.h"
+    train = f"""
 static const uint32_t samples[] = {{{table(samples.bits)}}};
 static const uint32_t labels[] = {{{table(samples.labels)}}};
 static const uint32_t orders[] = {{{table(np.concatenate(orders))}}};
 static uint32_t state[NET_TRAIN_WORDS], flash[NET_TRAIN_KEPT_WORDS];
-int main(void) {{
+static void train(uint32_t answers[]) {{
     net_train_init(state);
     for (uint32_t i = 0; i < 120u; ++i) {{
         const uint32_t at = orders[i];
@@ -81,39 +74,28 @@ int main(void) {{
             for (uint32_t k = 0; k < NET_TRAIN_KEPT_WORDS; ++k) {{ state[k] = flash[k]; }}
         }}
     }}
-    h_puts(net_train_checksum(state) == {of.checksum(engine.state())}u ? "right\\n" : "WRONG\\n");
-    return 0;
+    answers[0] = net_train_checksum(state);
 }}
 """
-    )
-    for board in ("m4", "m0big"):
-        command = [sys.executable, str(boards.HARNESS), "--cpu", board, "net_train.c", "main.c"]
-        done = subprocess.run(
-            [*command, "--", "-I", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert "right" in json.loads(done.stdout).get("stdout", ""), done.stdout + done.stderr
+    for machine in ("cortex-m4", "cortex-m0"):
+        assert training_boards.run(of, train, machine, 1).answers == (of.checksum(engine.state()),)
 
 
 @pytest.mark.slow
 @needs_boards
-@needs_shared
-@pytest.mark.parametrize("board", ["m0", "m3", "m4", "m7", "m33", "m55"])
+@pytest.mark.parametrize("board", ["microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"])
 def test_the_self_test_passes_on_every_board(board: str, tmp_path: Path) -> None:
-    """m0 is a micro:bit with its 16 KB of RAM."""
-    plan = TrainingPlan("net", "image", (3, 5, 6), 3, (Thermometer(3), Comparisons(20)), (21, 9), Settings(batch=8))
+    """A micro:bit has 16 KB of RAM."""
+    plan = TrainingPlan("net", "image", (3, 5, 6), 3, (Thermometer(3), Comparisons(20)), (19, 9), Settings(batch=8))
     (tmp_path / "net.bnnm").write_bytes(api.train(plan, training.images(60, (3, 5, 6)), epochs=1).result())
-    machine = next(name for name, other in boards.BOARDS.items() if other.startswith(board))
+    machine = next(each.machine for each in BOARDS if each.name == board)
     files = api.emit(tmp_path / "net.bnnm", "c", machine=machine, train=True, name="net").files
-    for name in ("net_train.h", "net_train.c", "net_train_selftest.c"):
-        (tmp_path / name).write_bytes(files[name])
-    (tmp_path / "main.c").write_text(
-        '#include "harness.h"\n#include "net_train.h"\nstatic uint32_t state[NET_TRAIN_WORDS];\n'
-        'int main(void) { h_puts(net_train_selftest(state) == 0 ? "right\\n" : "WRONG\\n"); return 0; }\n'
-    )
-    sources = ["net_train.c", "net_train_selftest.c", "main.c"]
-    command = [sys.executable, str(boards.HARNESS), "--cpu", board, *sources, "--", "-I", str(tmp_path)]
-    done = subprocess.run([*command, "-DBNNC_NO_MAIN"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert "right" in json.loads(done.stdout).get("stdout", ""), done.stdout + done.stderr
+    train = f"""#define BNNC_NO_MAIN
+{files["net_train_selftest.c"].decode()}
+static uint32_t state[NET_TRAIN_WORDS];
+static void train(uint32_t answers[]) {{ answers[0] = net_train_selftest(state) == 0; }}
+"""
+    assert training_boards.answers_of(files, "net_train", train, machine, 1, board) == (1,)
 
 
 @pytest.mark.slow

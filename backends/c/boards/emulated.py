@@ -35,12 +35,14 @@ class Emulated:
     """A network on an emulated board. Calling it runs arrays in the layout of the C code, batch first.
 
     The first board of the machine that has room for the program is taken; one that has none for the image gets its rows
-    one by one. `rows` says that they come so, or do not. Raises BnncError: B0614 where no board can be emulated here or
-    none has room, B0613 when a program fails.
+    one by one. `rows` says that they come so, or do not. `files` are an artifact, or firmware of another kind.
+    Raises BnncError: B0614 where no board can be emulated here or none has room, B0613 when a program fails.
     """
 
-    def __init__(self, files: Mapping[str, bytes], machine: str, board: str = AUTO, rows: bool | None = None) -> None:
-        self._firmware: Firmware = firmware_of(files)
+    def __init__(
+        self, files: Mapping[str, bytes] | Firmware, machine: str, board: str = AUTO, rows: bool | None = None
+    ) -> None:
+        self._firmware: Firmware = files if isinstance(files, Firmware) else firmware_of(files)
         self._folder = tempfile.TemporaryDirectory(prefix="bnnc-board-")
         kinds = [False, True] if self._firmware.takes_rows else [False]
         self._kinds = kinds if rows is None else [kind for kind in kinds if kind == rows]
