@@ -38,6 +38,14 @@ def test_commands_and_options_in_the_text_exist(path: Path) -> None:
             assert option in known, f"{path.name}: bnnc {command} has no {option}"
 
 
+def test_the_files_that_the_architecture_names_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = [path.as_posix() for top in ("bnnc", "backends", "tests") for path in (ROOT / top).rglob("*.py")]
+    named = [name for name in re.findall(r"`([a-z_/]+\.py)`", text) if name.islower()]
+    assert len(named) > 30
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in files)] == []
+
+
 def console_lines() -> list[str]:
     """The commands of the guide, in order."""
     text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
