@@ -1,112 +1,114 @@
-"""Measures what engines cost: synthesises every engine of some circuits by itself, and fits the cost model to that.
+"""Measures what engines cost: synthesises each by itself, and fits the cost model to that.
 
-Usage: python -m benchmarks.fpga_costs collect DATA.json [ecp5 xc7 ice40] MODEL…   (adds to DATA.json; minutes)
+Usage: python -m benchmarks.fpga_costs collect DATA.json [ecp5 xc7 ice40] [MODULE…]   (adds to DATA.json; minutes)
        python -m benchmarks.fpga_costs fit DATA.json      (writes backends/verilog/costs.json, prints the errors)
-Needs yosys, or the package pyosys.
+The engines are those of benchmarks.fpga_engines: no network is among them, so networks can be held against the model
+(`python -m benchmarks.fpga estimator`). Needs yosys, or the package pyosys.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+import re
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bnnc import api
-from bnnc.backends.verilog.backend import VerilogOptions, packaged
-from bnnc.backends.verilog.cost import fitted
-from bnnc.backends.verilog.design import Design, Engine, Memory
-from bnnc.backends.verilog.folding import for_cycles, paces
-from bnnc.backends.verilog.synthesis import TECHNOLOGIES, synthesise
+import numpy as np
 
-LARGEST = 1024
-"""Products a cycle: larger engines take minutes to synthesise, and cost what smaller ones say."""
+from benchmarks.fpga_engines import Sizes, engines
+from bnnc.backends.verilog.cost import CELLS, Shape, fitted
+from bnnc.backends.verilog.structure import table_of
+from bnnc.backends.verilog.synthesis import TECHNOLOGIES, counted, synthesise
+
 RTL = Path(__file__).parents[1] / "backends" / "verilog" / "rtl"
 COSTS = RTL.parent / "costs.json"
 
 
-def circuits(path: str) -> list[Design]:
-    """A network at some folds: the plain one, slow and fast ones."""
-    module = api.optimise(api.load(path))
-    plain = packaged(module, VerilogOptions())
-    made = [plain.design]
-    layers = plain.design.layers
-    possible = paces(layers)
-    for share in (0.15, 0.4, 0.6):
-        choice = for_cycles(layers, possible[int(share * (len(possible) - 1))], lambda layer, fold: fold.pe * fold.simd)
-        if choice is not None:
-            folds = [choice.folding.of(layer) for layer in layers]
-            options = VerilogOptions(
-                pe=",".join(str(fold.pe) for fold in folds), simd=",".join(str(fold.simd) for fold in folds)
-            )
-            made.append(packaged(module, options).design)
-    return made
-
-
-def shape_of(engine: Engine) -> dict[str, Any]:
-    """What an engine's cost depends on."""
+def described(shape: Shape) -> dict[str, Any]:
+    """The shape as data."""
     return {
-        "module": engine.module,
-        "parameters": {k: v for k, v in engine.parameters if isinstance(v, int)},
-        "memories": [[m.words, m.width] for m in engine.memories],
+        "module": shape.module,
+        "parameters": dict(shape.parameters),
+        "tables": [asdict(table) for table in shape.tables],
     }
 
 
-def cells(engine: Engine, technology: str) -> dict[str, int]:
-    """The cells of one engine with random memories."""
+def contents(shape: Shape, words: int, width: int, rng: random.Random) -> list[int]:
+    """Words of random bits; the values of a step count up, as those of most steps do."""
+    found = [rng.getrandbits(width) for _ in range(words)]
+    if shape.module == "bnnc_step":
+        p = shape.parameters
+        count, out = p["COUNT"], p["OUT_WIDTH"]
+        field = count * p["IN_WIDTH"] + (count + 1) * out
+        for lane, n in itertools.product(range(p["LANES"]), range(count + 1)):
+            at = lane * field + count * p["IN_WIDTH"] + n * out
+            mask = ((1 << out) - 1) << at
+            found = [word & ~mask | ((n << at) & mask) for word in found]
+    return found
+
+
+def source(shape: Shape, name: str, files: Sequence[str]) -> str:
+    """An engine as a module of that name: its parameters and its constants are the defaults."""
+    text = (RTL / f"{shape.module}.v").read_text()
+    text = re.sub(rf"^module {shape.module}\b", f"(* keep_hierarchy *) module {name}", text, flags=re.MULTILINE)
+    for key, value in shape.parameters.items():
+        text = re.sub(rf"(parameter integer {key} *=)[^,\n]*", rf"\g<1> {value}", text, count=1)
+    for file in files:
+        text = re.sub(r"(parameter \w+ *=) \"none\"", rf'\g<1> "{file}"', text, count=1)
+    return text
+
+
+def cells(batch: Sequence[tuple[Shape, Sizes]], technology: str) -> list[tuple[Shape, dict[str, int]]]:
+    """The cells of engines that lie side by side in one circuit; the shapes with what their tables hold."""
     rng = random.Random(1)
+    found = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        values = []
-        for name, value in engine.parameters:
-            if isinstance(value, Memory):
-                words = (f"{rng.getrandbits(value.width):x}" for _ in range(value.words))
-                (folder / f"{name}.mem").write_text("\n".join(words) + "\n")
-                values.append(f'.{name}("{name}.mem")')
-            else:
-                values.append(f".{name}({value})")
-        ports = {"clk": 1, "rst": 1}
-        for direction, streams in (("in", engine.inputs), ("out", engine.outputs)):
-            for port in streams:
-                ports[f"{port.prefix}_data"] = port.stream.bits
-                for wire in ("valid", "ready"):
-                    many = len(engine.outputs) if engine.module == "bnnc_fork" and direction == "out" else 1
-                    ports[f"{port.prefix}_{wire}"] = many
-        outputs = {f"{p.prefix}_data" for p in engine.outputs} | {f"{p.prefix}_valid" for p in engine.outputs}
-        outputs |= {f"{p.prefix}_ready" for p in engine.inputs}
-        declared = ", ".join(
-            f"{'output' if name in outputs else 'input'} [{bits - 1}:0] {name}" for name, bits in ports.items()
+        texts = []
+        for number, (shape, sizes) in enumerate(batch):
+            tables, files = [], list[str]()
+            for words, width in sizes:
+                values = contents(shape, words, width, rng)
+                files.append(f"engine_{number}_{len(files)}.mem")
+                (folder / files[-1]).write_text("\n".join(f"{value:x}" for value in values) + "\n")
+                packed = b"".join(value.to_bytes(-(-width // 8), "big") for value in values)
+                tables.append(table_of(np.frombuffer(packed, np.uint8).reshape(words, -1)))
+            texts.append(source(shape, f"engine_{number}", files))
+            found.append(replace(shape, tables=tuple(tables)))
+        instances = "".join(f"  (* keep *) engine_{number} e_{number}();\n" for number in range(len(batch)))
+        (folder / "engines.v").write_text("\n".join(texts) + f"module top;\n{instances}endmodule\n")
+        synthesise(
+            folder, ["engines.v", *(str(file) for file in sorted(RTL.glob("bnnc_*.v")))], "top", technology, "n.json"
         )
-        wired = ", ".join(f".{name}({name})" for name in ports)
-        text = f"module top({declared});\n {engine.module} #({', '.join(values)}) dut({wired});\nendmodule\n"
-        (folder / "top.v").write_text(text)
-        sources = ["top.v", *(str(file) for file in sorted(RTL.glob("bnnc_*.v")))]
-        found = synthesise(folder, sources, "top", technology, "netlist.json")
-    return {
-        "luts": found.luts, "carries": found.carries, "flip_flops": found.flip_flops, "memories": found.memories
-    }  # fmt: skip
+        netlist = json.loads((folder / "n.json").read_text())
+    kinds = (*CELLS, "memories")
+    counts = [counted(netlist, f"engine_{number}", technology) for number in range(len(batch))]
+    return [(shape, dict(zip(kinds, count, strict=True))) for shape, count in zip(found, counts, strict=True)]
 
 
-def collect(data: Path, technologies: list[str], models: list[str]) -> None:
-    """Adds the engines of some models."""
+def collect(data: Path, technologies: Sequence[str], modules: Sequence[str]) -> None:
+    """Adds the engines that are not in the file yet, those of a module in one go."""
     rows: list[dict[str, Any]] = json.loads(data.read_text()) if data.exists() else []
-    known = {json.dumps([row["technology"], row["shape"]], sort_keys=True) for row in rows}
-    for model in models:
-        for design in circuits(model):
-            for engine in design.engines:
-                for technology in technologies:
-                    numbers = shape_of(engine)["parameters"]
-                    if engine.unrolled or numbers.get("PE", 1) * numbers.get("SIMD", 1) > LARGEST:
-                        continue
-                    key = json.dumps([technology, shape_of(engine)], sort_keys=True)
-                    if key in known:
-                        continue
-                    known.add(key)
-                    found = cells(engine, technology)
-                    rows.append({"technology": technology, "shape": shape_of(engine), "cells": found})
-                    print(technology, engine.module, engine.name, found, flush=True)
+
+    def key(technology: str, shape: Mapping[str, Any]) -> str:
+        return json.dumps([technology, shape["module"], shape["parameters"]], sort_keys=True)
+
+    known = {key(row["technology"], row["shape"]) for row in rows}
+    for technology in technologies:
+        batches: dict[str, list[tuple[Shape, Sizes]]] = {}
+        for shape, sizes in engines():
+            if key(technology, described(shape)) not in known and (not modules or shape.module in modules):
+                batches.setdefault(shape.module, []).append((shape, sizes))
+        for module, batch in batches.items():
+            for shape, found in cells(batch, technology):
+                rows.append({"technology": technology, "shape": described(shape), "cells": found})
+            print(technology, module, len(batch), "engines", file=sys.stderr, flush=True)
             data.write_text(json.dumps(rows, indent=0))
 
 
@@ -121,8 +123,7 @@ def fit(data: Path) -> None:
 if __name__ == "__main__":
     command, file, *rest = sys.argv[1:]
     if command == "collect":
-        collect(
-            Path(file), [t for t in rest if t in TECHNOLOGIES] or ["ecp5"], [m for m in rest if m not in TECHNOLOGIES]
-        )
+        chosen = [t for t in rest if t in TECHNOLOGIES] or ["ecp5"]
+        collect(Path(file), chosen, [m for m in rest if m not in TECHNOLOGIES])
     else:
         fit(Path(file))

@@ -1,13 +1,13 @@
-"""What a circuit costs before any synthesis: every engine by itself, linear in a few numbers of its shape.
+"""What a circuit costs before any synthesis: the parts of every engine (structure.py), times the cells of each part.
 
-The coefficients stand in costs.json, by technology, kind of cell and module. benchmarks/fpga_costs.py measures them: it
+The cells of a part stand in costs.json, by technology and kind of cell. benchmarks/fpga_costs.py measures them: it
 synthesises engines one by one and fits. Block memories are counted by their shapes, not fitted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,8 +16,31 @@ from typing import Any
 import numpy as np
 
 from bnnc.backends.verilog.design import Engine, Fold, Layer, Memory
+from bnnc.backends.verilog.memories import in_block
+from bnnc.backends.verilog.structure import Shape, Table, nominal, parts_of, table_of
 
 CELLS = ("luts", "carries", "flip_flops")
+PULL = 0.003
+"""How strongly a fit is pulled to what is expected, as a share of what the measured engines say of a part."""
+ROUNDS = 3000
+_ONE_LUT = (
+    "binary product", "ternary product", "mux bit", "mask bit", "negated bit", "shifted bit", "short adder bit",
+    "short comparator bit", "counter bit", "memory LUT", "memory bit of more words", "bit of a table of 16",
+)  # fmt: skip
+EXPECTED: dict[str, dict[str, float]] = {
+    "luts": {
+        **dict.fromkeys(_ONE_LUT, 1.0),
+        "full adder": 2.0,
+        "product bit": 0.5,
+        "bit of a table of 32": 4.0,
+        "bit of a table of 64": 4.0,
+    },
+    "carries": dict.fromkeys(("adder chain", "comparator chain", "fixed comparator chain"), 1.0),
+    "flip_flops": dict.fromkeys(("register", "line register", "memory bit in registers"), 1.0),
+}
+"""Cells of a part by what its Verilog says; of all others none."""
+CHAINED = ("product row", "product row bit", "multiplier", "clamped bit")
+"""Parts, other than adders and comparators, that may have carry chains."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +61,10 @@ class Cost:
         )
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What the cost of an engine depends on: its whole-number parameters, and (words, width) of its memories."""
-
-    module: str
-    parameters: Mapping[str, int]
-    memories: tuple[tuple[int, int], ...]
-
-
 def shape_of(engine: Engine) -> Shape:
     """The shape of an engine."""
     numbers = {name: value for name, value in engine.parameters if isinstance(value, int)}
-    return Shape(engine.module, numbers, tuple((m.words, m.width) for m in engine.memories))
-
-
-def block_memories(words: int, width: int) -> int:
-    """Block RAMs of 18 Kbit that hold `words` of `width` bits: 512 x 36, 1024 x 18, 2048 x 9, 4096 x 4, 8192 x 2."""
-    shapes = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
-    return min(-(-words // deep) * -(-width // wide) for deep, wide in shapes)
-
-
-def in_block(words: int, width: int) -> bool:
-    """Whether constants lie in block memory: from so many words on, LUTs would be more area than the memory's wires."""
-    return words >= 16 and words * width >= 1024
+    return Shape(engine.module, numbers, tuple(table_of(memory.packed) for memory in engine.memories))
 
 
 def rom_style(parameters: Sequence[tuple[str, int | str | Memory]]) -> int:
@@ -71,112 +74,22 @@ def rom_style(parameters: Sequence[tuple[str, int | str | Memory]]) -> int:
     return 2 if any(in_block(memory.words, memory.width) for memory in memories) else 1
 
 
-def _mvu(p: Mapping[str, int]) -> list[float]:
-    pe, simd = p["PE"], p["SIMD"]
-    kept = simd * (p["OUTPUTS"] > pe)
-    folds = p["INPUTS"] // simd * (p["OUTPUTS"] // pe)
-    return [
-        pe * simd, pe * simd * p.get("TERNARY", 0), pe * p["ACC_WIDTH"], pe * p.get("SUM", 0), pe, simd, kept,
-        float(np.log2(folds + 1)), 1,
-    ]  # fmt: skip
-
-
-def _integers(p: Mapping[str, int]) -> list[float]:
-    pe, simd, wide = p["PE"], p["SIMD"], p["IN_WIDTH"]
-    return [
-        pe * simd * wide, pe * simd * wide * (p["WEIGHT_WIDTH"] - 1), pe * simd, pe * p["ACC_WIDTH"], simd * wide, 1,
-    ]  # fmt: skip
-
-
-def _lanes(p: Mapping[str, int]) -> list[float]:
-    lanes, wide = p.get("LANES", 1), p.get("IN_WIDTH", p.get("WIDTH", p.get("A_WIDTH", 8)))
-    return [lanes * wide * p.get("COUNT", 1), lanes * p.get("OUT_WIDTH", wide), lanes, 1]
-
-
-def _step(p: Mapping[str, int]) -> list[float]:
-    lanes, compared = p["LANES"], p["LANES"] * p["IN_WIDTH"] * p["COUNT"]
-    fixed = p["CHUNKS"] == 1
-    return [compared * (not fixed), compared * fixed, lanes * p["OUT_WIDTH"] * p["COUNT"], lanes, 1]
-
-
-def _fifo(p: Mapping[str, int]) -> list[float]:
-    small = p["DEPTH"] <= 2
-    banks = -(-p["DEPTH"] // 16)
-    return [p["WIDTH"] * small, p["WIDTH"] * (not small), p["WIDTH"] * banks * (banks > 1), float(not small), 1]
-
-
-def _width(p: Mapping[str, int]) -> list[float]:
-    return [p["WIDTH"] * p["IN"], p["WIDTH"] * p["OUT"], 1]
-
-
-def _window(p: Mapping[str, int]) -> list[float]:
-    beat = p["WIDTH"] * p["LANES"]
-    rows = (p["KERNEL_H"] - 1) * p["DILATION_H"] + 1
-    words = rows * p["COLUMNS"] * p["CHANNELS"] // p["LANES"]
-    shallow = words * beat < 2048
-    return [beat, beat * -(-words // 16) * shallow, float(np.log2(words + 1)), 1]
-
-
-def _plain(p: Mapping[str, int]) -> list[float]:
-    return [p.get("WIDTH", p.get("LANES", 1) * 32), 1]
-
-
-FEATURES: Mapping[str, Callable[[Mapping[str, int]], list[float]]] = {
-    "bnnc_mvu_bits": _mvu,
-    "bnnc_mvu_integers": _integers,
-    "bnnc_fifo": _fifo,
-    "bnnc_width": _width,
-    "bnnc_window": _window,
-    "bnnc_step": _step,
-    **dict.fromkeys(("bnnc_pool", "bnnc_affine", "bnnc_lookup", "bnnc_add", "bnnc_argmax"), _lanes),
-}
-
-
-def features(shape: Shape) -> list[float]:
-    """The numbers that a cost is linear in: those of the module, and its constants in LUTs, by their depth."""
-    own = FEATURES.get(shape.module, _plain)(shape.parameters)
-    shallow = [(words, width) for words, width in shape.memories if not in_block(words, width)]
-    return [
-        *own,
-        float(sum(width for words, width in shallow if words > 1)),
-        float(sum(width * words for words, width in shallow if words > 1)),
-        float(sum(width * (words >> 14) for words, width in shape.memories)),
-    ]
-
-
 @cache
-def _table() -> dict[str, dict[str, dict[str, list[float]]]]:
+def _table() -> dict[str, dict[str, dict[str, float]]]:
     text = (resources.files("bnnc.backends.verilog") / "costs.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, dict[str, list[float]]]] = json.loads(text)
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(text)
     return found
 
 
 def cost_of(shape: Shape, technology: str) -> Cost:
-    """The cells of one engine; of a module that was never measured, a guess by its wires."""
-    table = _table().get(technology) or _table()["ecp5"]  # LUT4s stand for LUTs of what was not measured
-    numbers = features(shape)
-    found = []
-    for kind in CELLS:
-        weights = table[kind].get(shape.module, [])
-        known = len(weights) == len(numbers)
-        found.append(float(np.dot(weights, numbers)) if known else 2.0 * numbers[0])
-    blocks = sum(block_memories(words, width) for words, width in shape.memories if in_block(words, width))
-    return Cost(found[0], found[1], found[2], blocks + _buffers(shape))
-
-
-def _buffers(shape: Shape) -> int:
-    """Block memories that are written too: rows of windows, deep FIFOs, samples of reorderings."""
-    p = shape.parameters
-    if shape.module == "bnnc_window":
-        words = ((p["KERNEL_H"] - 1) * p["DILATION_H"] + 1) * p["COLUMNS"] * p["CHANNELS"] // p["LANES"]
-        width = p["WIDTH"] * p["LANES"]
-    elif shape.module == "bnnc_fifo":
-        words, width = p["DEPTH"], p["WIDTH"]
-    elif shape.module == "bnnc_reorder":
-        words, width = 2 * p["IN_BEATS"], p["WIDTH"]
-    else:
-        return 0
-    return block_memories(words, width) if words * width >= 2048 else 0
+    """The cells of one engine."""
+    if technology not in _table():
+        technology = "ecp5"  # LUT4s stand for LUTs of what was not measured
+    parts, table = parts_of(shape, technology), _table()[technology]
+    luts, carries, flip_flops = (
+        sum(table[kind].get(part, 0.0) * amount for part, amount in parts.amounts.items()) for kind in CELLS
+    )
+    return Cost(luts, carries, flip_flops, parts.blocks)
 
 
 def engine_cost(engine: Engine, technology: str) -> Cost:
@@ -197,49 +110,76 @@ def layer_cost(layer: Layer, fold: Fold, technology: str) -> Cost:
     numbers = {
         "INPUTS": layer.inputs, "OUTPUTS": layer.outputs, "SIMD": fold.simd, "PE": fold.pe, "GROUPS": layer.groups,
         "ACC_WIDTH": wide, "IN_WIDTH": layer.input_width, "WEIGHT_WIDTH": layer.weight_width,
-        "TERNARY": int(layer.weight_width > 1), "SUM": int(layer.flag),
+        "TERNARY": int(layer.weight_width > 1), "SUM": int(layer.flag or layer.weight_width > 1),
     }  # fmt: skip
     words = layer.groups * (layer.inputs // fold.simd) * (layer.outputs // fold.pe)
-    memory = (words, fold.pe * fold.simd * layer.weight_width)
-    return cost_of(Shape(layer.module, numbers, (memory,)), technology)
+    width = fold.pe * fold.simd * layer.weight_width
+    numbers["ROM_STYLE"] = 2 if in_block(words, width) else 1
+    if layer.flag:
+        numbers["FLAGS"] = layer.beat(fold)[1]
+    module = layer.module
+    return cost_of(Shape(module, numbers, (nominal(words, width),)), technology)
 
 
 def fitted(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Coefficients of measured rows ({technology, shape, cells}), none negative, and a line on each fit's error."""
-    groups: dict[tuple[str, str], list[tuple[list[float], Mapping[str, int]]]] = {}
-    for row in rows:
-        raw = row["shape"]
-        shape = Shape(raw["module"], raw["parameters"], tuple((w, b) for w, b in raw["memories"]))
-        groups.setdefault((row["technology"], shape.module), []).append((features(shape), row["cells"]))
+    """How many cells each part takes, of measured rows ({technology, shape, cells}), none negative; and a line on the
+    error of each module."""
     table: dict[str, Any] = {}
     lines = []
-    for (technology, module), found in sorted(groups.items()):
-        numbers = np.array([f for f, _ in found])
+    for technology in sorted({row["technology"] for row in rows}):
+        mine = [row for row in rows if row["technology"] == technology]
+        parts = [parts_of(_shape(row["shape"]), technology).amounts for row in mine]
+        names = sorted({name for each in parts for name in each})
+        amounts = np.array([[each.get(name, 0.0) for name in names] for each in parts])
         for kind in CELLS:
-            cells = np.array([float(c[kind]) for _, c in found])
-            weights = _least_squares(numbers, cells)
-            rounded = [float(f"{w:.4g}") for w in weights]
-            table.setdefault(technology, {}).setdefault(kind, {})[module] = rounded
-            if kind == "luts":
-                off = np.abs(numbers @ weights - cells).sum() / max(1.0, cells.sum())
-                lines.append(f"{technology} {module}: {len(cells)} engines, LUTs off by {off:.1%} in all")
+            numbers = amounts * [_can_cost(name, kind) for name in names]
+            cells = np.array([float(row["cells"][kind]) for row in mine])
+            weights = _least_squares(numbers, cells, np.array([_expected(technology, kind, name) for name in names]))
+            table.setdefault(technology, {})[kind] = {
+                name: float(f"{weight:.4g}") for name, weight in zip(names, weights, strict=True) if weight > 5e-4
+            }
+            for module in sorted({row["shape"]["module"] for row in mine}):
+                at = [n for n, row in enumerate(mine) if row["shape"]["module"] == module]
+                off = np.abs(numbers[at] @ weights - cells[at]).sum() / max(1.0, cells[at].sum())
+                lines.append(f"{technology} {module}: {len(at)} engines, {kind} off by {off:.1%} in all")
     return table, lines
 
 
-def _least_squares(numbers: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Weights >= 0 with small relative errors: columns that would get a negative weight are left out."""
+def _can_cost(part: str, kind: str) -> bool:
+    """Whether a part can take cells of a kind: only registers are flip-flops, only sums have carries."""
+    module = part.startswith("bnnc_")
+    if kind == "flip_flops":
+        return module or "register" in part or part == "line"
+    if kind == "carries":
+        return module or "chain" in part or part in CHAINED
+    return "register" not in part
+
+
+def _expected(technology: str, kind: str, part: str) -> float:
+    if kind == "luts" and part in ("adder bit", "comparator bit") and technology != "ecp5":
+        return 1.0
+    return EXPECTED[kind].get(part, 0.0)
+
+
+def _shape(raw: Mapping[str, Any]) -> Shape:
+    return Shape(raw["module"], raw["parameters"], tuple(Table(**table) for table in raw["tables"]))
+
+
+def _least_squares(numbers: np.ndarray, cells: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Weights >= 0, near what is expected where the cells do not say otherwise; large engines count as their root.
+
+    Coordinate descent: the best weight of one part, all others as they are, round and round.
+    """
     scale = 1 / np.sqrt(np.maximum(cells, 20.0))
-    used = np.asarray(numbers.any(0))
-    weights = np.zeros(numbers.shape[1])
-    for _ in range(numbers.shape[1]):
-        columns = np.flatnonzero(used)
-        if not len(columns):
-            break
-        solution = np.linalg.lstsq(numbers[:, columns] * scale[:, None], cells * scale, rcond=None)[0]
-        if (solution >= 0).all():
-            weights[columns] = solution
-            break
-        used[columns[int(np.argmin(solution))]] = False
+    matrix, wanted = numbers * scale[:, None], cells * scale
+    products = matrix.T @ matrix
+    pull = PULL * np.diag(products)
+    products, aims = products + np.diag(pull), matrix.T @ wanted + pull * expected
+    weights = expected.copy()
+    for _ in range(ROUNDS):
+        for part in np.flatnonzero(np.diag(products)):
+            rest = aims[part] - products[part] @ weights
+            weights[part] = max(0.0, weights[part] + rest / products[part, part])
     return weights
 
 
@@ -247,10 +187,9 @@ __all__ = [
     "CELLS",
     "Cost",
     "Shape",
-    "block_memories",
     "cost_of",
+    "engine_cost",
     "fitted",
-    "in_block",
     "layer_cost",
     "rom_style",
     "shape_of",

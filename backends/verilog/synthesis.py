@@ -28,9 +28,12 @@ _COMMANDS = {
     "xc7": "synth_xilinx -family xc7 -top {top}; write_json {json}",
 }
 _LUTS = {
-    "ecp5": {"LUT4": 1},
+    "ecp5": {"LUT4": 1, "TRELLIS_DPR16X4": 4},
     "ice40": {"SB_LUT4": 1},
-    "xc7": {**{f"LUT{n}": 1 for n in range(1, 7)}, "LUT6_2": 1, "RAM32M": 4, "RAM64M": 4, "SRL16E": 1, "SRLC32E": 1},
+    "xc7": {
+        **{f"LUT{n}": 1 for n in range(1, 7)}, "LUT6_2": 1, "SRL16E": 1, "SRLC32E": 1,
+        "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4,
+    },
 }
 _CARRIES = {"ecp5": {"CCU2C": 1}, "ice40": {"SB_CARRY": 1}, "xc7": {"CARRY4": 1}}
 _FLIP_FLOPS = {
@@ -51,7 +54,11 @@ NETLIST_OPTIONS = ("--router", "router2", "--placer-heap-beta", "0.5")
 
 @dataclass(frozen=True)
 class Cells:
-    """What a circuit is made of. `memories` are block RAMs: DP16KD, SB_RAM40_4K, or halves of RAMB36."""
+    """What a circuit is made of.
+
+    `luts`: those that hold small memories are counted too (four for a TRELLIS_DPR16X4). `memories` are block RAMs:
+    DP16KD, SB_RAM40_4K, or halves of RAMB36.
+    """
 
     luts: int
     carries: int
@@ -128,20 +135,19 @@ def synthesise(folder: Path, sources: Sequence[str], top: str, technology: str, 
     started = time.perf_counter()
     _run([*command, script], folder, "yosys")
     seconds = time.perf_counter() - started
-    found = cells_of(json.loads((folder / netlist).read_text()), top)
+    tool = Path(command[0]).name if len(command) < 4 else "pyosys"
+    return Cells(*counted(json.loads((folder / netlist).read_text()), top, technology), seconds, tool)
+
+
+def counted(netlist: Mapping[str, object], top: str, technology: str) -> tuple[int, int, int, int]:
+    """LUTs, carries, flip-flops and block RAMs of a netlist (yosys' JSON), as Cells counts them."""
+    found = cells_of(netlist, top)
 
     def total(kinds: Mapping[str, int]) -> int:
         return sum(found[kind] * each for kind, each in kinds.items())
 
     flip_flops = total(_FLIP_FLOPS[technology]) + sum(n for kind, n in found.items() if kind.startswith("SB_DFF"))
-    return Cells(
-        total(_LUTS[technology]),
-        total(_CARRIES[technology]),
-        flip_flops,
-        total(_MEMORIES[technology]),
-        seconds,
-        Path(command[0]).name if len(command) < 4 else "pyosys",
-    )
+    return total(_LUTS[technology]), total(_CARRIES[technology]), flip_flops, total(_MEMORIES[technology])
 
 
 def cells_of(netlist: Mapping[str, object], top: str) -> Counter[str]:
@@ -206,6 +212,6 @@ def _run(command: list[str], folder: Path, tool: str) -> None:
 
 
 __all__ = [
-    "NETLIST_OPTIONS", "TECHNOLOGIES", "Cells", "Routed", "cells_of", "missing_tool", "native_yosys", "route",
-    "router_command", "synthesise", "yosys_command",
+    "NETLIST_OPTIONS", "TECHNOLOGIES", "Cells", "Routed", "cells_of", "counted", "missing_tool", "native_yosys",
+    "route", "router_command", "synthesise", "yosys_command",
 ]  # fmt: skip

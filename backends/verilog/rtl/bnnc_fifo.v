@@ -47,6 +47,7 @@ module bnnc_fifo #(
     end else begin : g_ring
       localparam integer AW = $clog2(DEPTH);
       localparam [AW-1:0] LAST = DEPTH[AW-1:0] - 1'b1;
+      (* no_rw_check *)
       reg [WIDTH-1:0] words[0:DEPTH-1];
       reg [AW-1:0] head, tail;
       reg [AW:0] count;

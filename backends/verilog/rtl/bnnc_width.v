@@ -30,28 +30,33 @@ module bnnc_width #(
     end else begin : g_convert
       localparam integer PARTS = IN > OUT ? IN / OUT : OUT / IN;
       localparam integer CW = $clog2(PARTS);
-      localparam [CW-1:0] LAST = PARTS[CW-1:0] - 1'b1;
+      localparam integer LAST = PARTS - 1;
+      localparam integer BEFORE_LAST = PARTS - 2;
       reg [CW-1:0] part;
       reg full;
-      wire last = part == LAST;
 
-      if (IN > OUT) begin : g_narrow  // a word is kept; its parts are chosen one after the other
+      if (IN > OUT) begin : g_narrow  // a word is kept, and shifted down: its lowest part is the one that goes
         reg [IN*WIDTH-1:0] word;
-        assign out_data  = word[part*OUT*WIDTH+:OUT*WIDTH];
+        reg load;  // nothing is kept, or the last part
+        wire step = !full || out_ready;
+        assign out_data  = word[OUT*WIDTH-1:0];
         assign out_valid = full;
-        assign in_ready  = !full || (out_ready && last);
-        always @(posedge clk) begin
+        assign in_ready  = load && step;
+        always @(posedge clk)
           if (rst) begin
             full <= 1'b0;
+            load <= 1'b1;
             part <= 0;
-          end else begin
-            if (in_ready) full <= in_valid;
-            if (out_ready && full) part <= last ? {CW{1'b0}} : part + 1'b1;
+          end else if (step) begin
+            full <= !load || in_valid;
+            load <= load ? !in_valid : part == BEFORE_LAST[CW-1:0];
+            part <= load ? {CW{1'b0}} : part + 1'b1;
           end
-          if (in_ready) word <= in_data;
-        end
+        always @(posedge clk)
+          if (step) word <= load ? in_data : {word[IN*WIDTH-1-:OUT*WIDTH], word[IN*WIDTH-1:OUT*WIDTH]};
       end else begin : g_widen  // parts are shifted in from above
         reg [OUT*WIDTH-1:0] word;
+        wire last = part == LAST[CW-1:0];
         wire move = in_valid && in_ready;
         assign out_data  = word;
         assign out_valid = full;
