@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.fpga_engines import Sizes, engines
 from bnnc.backends.verilog.cost import CELLS, Shape, fitted
-from bnnc.backends.verilog.structure import table_of
+from bnnc.backends.verilog.parts import table_of
 from bnnc.backends.verilog.synthesis import TECHNOLOGIES, counted, synthesise
 
 RTL = Path(__file__).parents[1] / "backends" / "verilog" / "rtl"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bnnc.backends.verilog.memories import in_block
-from bnnc.backends.verilog.structure import Shape, clog2, nominal
+from bnnc.backends.verilog.parts import Shape, clog2, nominal
 
 Sizes = tuple[tuple[int, int], ...]
 

@@ -16,7 +16,8 @@ from bnnc.backends.verilog.backend import VerilogOptions, timed
 from bnnc.backends.verilog.cost import CELLS, cost_of, fitted, total
 from bnnc.backends.verilog.memories import blocks, kept_in, luts_of
 from bnnc.backends.verilog.package import circuit_files
-from bnnc.backends.verilog.structure import PARTS, Shape, Table, nominal, parts_of, table_of
+from bnnc.backends.verilog.parts import Shape, Table, nominal, table_of
+from bnnc.backends.verilog.structure import PARTS, parts_of
 from bnnc.backends.verilog.synthesis import TECHNOLOGIES, counted, native_yosys, synthesise
 from bnnc.ir import bit
 from bnnc.ir.module import Input, Module, Output

@@ -17,7 +17,8 @@ import numpy as np
 
 from bnnc.backends.verilog.design import Engine, Fold, Layer, Memory
 from bnnc.backends.verilog.memories import in_block
-from bnnc.backends.verilog.structure import Shape, Table, nominal, parts_of, table_of
+from bnnc.backends.verilog.parts import Shape, Table, nominal, table_of
+from bnnc.backends.verilog.structure import parts_of
 
 CELLS = ("luts", "carries", "flip_flops")
 PULL = 0.003
