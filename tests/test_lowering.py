@@ -14,9 +14,11 @@ from bnnc.ir import bit, nn
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
 from bnnc.ir.types import F32, Bit, Code, DType, Int, Trit
-from bnnc.loops.lower.network import identifier, lower
+from bnnc.loops.lower.names import identifier
+from bnnc.loops.lower.network import lower
 from bnnc.passes import pipelines
 from bnnc.reference.run import run
+from tests.geometry import Geometry, geometries
 from tests.strategies import bit_modules, integers_of, modules, random_inputs
 
 
@@ -55,11 +57,7 @@ DTYPES = [Bit(), Trit(), Code(2), Code(2, 2, -3), Int(-7, 7), Int(0, 255), Int(-
 @given(
     dtype=st.sampled_from(DTYPES),
     channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
-    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    window=geometries((9, 9), (4, 4), (3, 3), (2, 2)),
     pad_value=st.sampled_from([-1, 0, 1]),
     groups=st.sampled_from([1, 1, 2, 3]),
     levels=st.sampled_from([1, 1, 2, 7]),
@@ -69,11 +67,7 @@ DTYPES = [Bit(), Trit(), Code(2), Code(2, 2, -3), Int(-7, 7), Int(0, 255), Int(-
 def test_convolutions_of_every_shape(
     dtype: DType,
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    pads: tuple[int, int, int, int],
+    window: Geometry,
     pad_value: int,
     groups: int,
     levels: int,
@@ -81,22 +75,19 @@ def test_convolutions_of_every_shape(
     seed: int,
 ) -> None:
     rng = np.random.default_rng(seed)
-    for axis in (0, 1):
-        if size[axis] + pads[axis] + pads[axis + 2] < dilation[axis] * (kernel[axis] - 1) + 1:
-            return
     inputs, outputs = channels[0] * groups, channels[1] * groups
-    weights = rng.integers(-levels, levels + 1, (outputs, channels[0], *kernel))
+    weights = rng.integers(-levels, levels + 1, (outputs, channels[0], *window.kernel))
     if levels == 1 and seed % 2:
         weights = np.where(rng.random(weights.shape) < 0.5, -1, 1)
-    x = Input("x", dtype, (inputs, *size))
-    conv = bit.Conv(x, weights.astype(np.int8), stride, pads, dilation, groups, pad_value)
+    x = Input("x", dtype, (inputs, *window.size))
+    conv = bit.Conv(x, weights.astype(np.int8), window.stride, window.pads, window.dilation, groups, pad_value)
     value: bit.Conv | bit.Step = conv
     if thresholds:
         limits = np.sort(rng.integers(-9, 10, (outputs, thresholds)), axis=1).astype(np.int32)
         results = rng.choice([-1, 1] if thresholds == 1 else [-1, 0, 1], (outputs, thresholds + 1)).astype(np.int32)
         value = bit.Step(conv, limits, results, Bit() if thresholds == 1 else Trit())
     module = Module("net", (x,), (Output("y", value),))
-    agree(module, {"x": integers_of(dtype, rng, (2, inputs, *size))})
+    agree(module, {"x": integers_of(dtype, rng, (2, *x.type.shape))})
 
 
 @pytest.mark.parametrize("name", ["", "9lives", 'a"b\nc', "a\0b\x1b", "ünï", "conv/1.weight", "int", "x" * 300])
@@ -108,6 +99,16 @@ def test_any_name_of_a_layer_makes_good_code(name: str) -> None:
     x = Input("x", Bit(), (9,), loc=Location(name))
     dense = bit.Dense(x, np.where(rng.random((5, 9)) < 0.5, -1, 1).astype(np.int8), loc=Location(name))
     agree(Module(name or "net", (x,), (Output("y", dense),)), {"x": np.where(rng.random((3, 9)) < 0.5, -1, 1)})
+
+
+@pytest.mark.parametrize("dtype", [Bit(), Int(-3, 3), F32()])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 1), (3, 1, 1), (3, 2, 2), (2, 1, 3, 2)])
+def test_an_operand_of_fewer_axes_is_repeated(shape: tuple[int, ...], dtype: DType) -> None:
+    """The axis of [2] is the last one of the result; alone it would be its channels."""
+    rng = np.random.default_rng(0)
+    x, y = Input("x", dtype, shape), Input("y", dtype, (2,))
+    module = Module("net", (x, y), (Output("z", nn.Map("min", (x, y))),))
+    agree(module, {op.name: rng.choice([-1, 1], (5, *op.type.shape)).astype(np.float32) for op in (x, y)})
 
 
 def test_sums_of_the_same_twice_over_and_over_take_no_exponential_time() -> None:

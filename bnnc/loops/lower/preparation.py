@@ -12,9 +12,11 @@ from bnnc.passes.canonical import batch_norm_as_maps
 
 def prepared(op: Op) -> Op:
     """Float ops that are no map take f32 (integers are decoded); batch norms are maps, many dense rows a product."""
-    if isinstance(op, nn.Map | fixed.Add | fixed.Mul) and len(op.type.shape) > 3:
-        return op.with_operands(lambda x: _spread(x, op.type.shape))
-    if not op.opcode.startswith("nn.") or isinstance(op, nn.Map | nn.ArgMax | nn.MultiThreshold):
+    if isinstance(op, nn.Map | fixed.Add | fixed.Mul):
+        shape = op.type.shape
+        op = op.with_operands(lambda x: _aligned(x, len(shape)))
+        return op.with_operands(lambda x: _spread(x, shape)) if len(shape) > 3 else op
+    if not op.opcode.startswith("nn.") or isinstance(op, nn.ArgMax | nn.MultiThreshold):
         return op
     op = op.with_operands(lambda x: bit.Decode(x, loc=x.loc) if is_integer(x.type.dtype) else x)
     if isinstance(op, nn.BatchNorm):
@@ -36,6 +38,14 @@ def _product(op: nn.Dense) -> Op:
     if op.bias is not None:
         product = prepared(nn.Map("add", (product, op.bias), loc=op.loc))
     return product if product.type.shape == op.type.shape else move.Reshape(product, op.type.shape, loc=op.loc)
+
+
+def _aligned(x: Op, rank: int) -> Op:
+    """Layouts know an axis by its number, so an operand of fewer axes gets those that broadcasting gives it."""
+    missing = rank - len(x.type.shape)
+    if not missing or x.type.size == 1 or isinstance(x, nn.Constant | fixed.Constant):
+        return x
+    return move.Reshape(x, (1,) * missing + x.type.shape, loc=x.loc)
 
 
 def _spread(x: Op, shape: tuple[int, ...]) -> Op:
