@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -16,6 +18,7 @@ from bnnc.ir.types import Bit, Code, DType, Int, Trit
 from bnnc.passes import pipelines
 from bnnc.reference.run import run
 from tests.c_code import needs_gcc
+from tests.geometry import Geometry, geometries
 from tests.shared import SHARED, needs_shared
 from tests.strategies import bit_modules, integers_of, modules, random_inputs
 
@@ -62,11 +65,7 @@ def test_random_modules_with_float_islands(module: Module, seed: int) -> None:
 @given(
     dtype=st.sampled_from([Bit(), Bit(), Trit(), Code(2), Code(2, 2, -3), Int(0, 255), Int(-3000, 3000)]),
     channels=st.tuples(st.integers(1, 70), st.integers(1, 70)),
-    size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
-    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
-    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    window=geometries((7, 7), (4, 4), (3, 3), (2, 2)),
     pad_value=st.sampled_from([-1, 0, 1]),
     groups=st.sampled_from([1, 1, 1, 2]),
     ternary=st.booleans(),
@@ -77,11 +76,7 @@ def test_random_modules_with_float_islands(module: Module, seed: int) -> None:
 def test_convolutions_of_every_shape(
     dtype: DType,
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    dilation: tuple[int, int],
-    pads: tuple[int, int, int, int],
+    window: Geometry,
     pad_value: int,
     groups: int,
     ternary: bool,
@@ -89,21 +84,19 @@ def test_convolutions_of_every_shape(
     machine: str,
     seed: int,
 ) -> None:
-    for axis in (0, 1):
-        assume(size[axis] + pads[axis] + pads[axis + 2] >= dilation[axis] * (kernel[axis] - 1) + 1)
     rng = np.random.default_rng(seed)
     inputs, outputs = channels[0] * groups, channels[1] * groups
-    shape = (outputs, channels[0], *kernel)
-    assume(machine != "avr" or outputs * inputs * kernel[0] * kernel[1] <= 32767)  # larger tables are refused: B0609
+    shape = (outputs, channels[0], *window.kernel)
+    assume(machine != "avr" or outputs * inputs * math.prod(window.kernel) <= 32767)  # larger tables are refused: B0609
     weights = rng.integers(-1, 2, shape) if ternary else rng.choice([-1, 1], shape)
-    x = Input("x", dtype, (inputs, *size))
-    conv = bit.Conv(x, weights.astype(np.int8), stride, pads, dilation, groups, pad_value)
+    x = Input("x", dtype, (inputs, *window.size))
+    conv = bit.Conv(x, weights.astype(np.int8), window.stride, window.pads, window.dilation, groups, pad_value)
     value: bit.Conv | bit.Step = conv
     if thresholds:
         limits = np.sort(rng.integers(-9, 10, (outputs, thresholds)), axis=1).astype(np.int32)
         results = rng.choice([-1, 1] if thresholds == 1 else [-1, 0, 1], (outputs, thresholds + 1)).astype(np.int32)
         value = bit.Step(conv, limits, results, Bit() if thresholds == 1 else Trit())
-    agree(Module("net", (x,), (Output("y", value),)), {"x": integers_of(dtype, rng, (2, inputs, *size))}, machine)
+    agree(Module("net", (x,), (Output("y", value),)), {"x": integers_of(dtype, rng, (2, *x.type.shape))}, machine)
 
 
 def fixture(name: str) -> tuple[Module, dict[str, np.ndarray]]:

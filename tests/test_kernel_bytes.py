@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bnnc.backends.c import Backend
@@ -21,6 +21,7 @@ from bnnc.loops.lower.network import lower
 from bnnc.loops.machine import CONTROLLERS
 from tests import c_code
 from tests.cycle_counts import compiler, hold
+from tests.geometry import Geometry, geometries
 from tests.test_kernel_rows import agree, steps
 
 AVR = next(m for m in CONTROLLERS if m.name == "avr")
@@ -39,11 +40,7 @@ def values_of(rng: np.random.Generator, dtype: DType, *shape: int) -> np.ndarray
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     channels=st.sampled_from([(1, 9), (3, 33), (2, 1), (1, 40), (6, 8)]),
-    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
-    pads=st.tuples(*[st.integers(0, 2)] * 4),
-    dilation=st.integers(1, 2),
+    window=geometries(dilation=(1, 2)),
     pad_value=st.sampled_from([-1, 0, 1]),
     dtype=st.sampled_from([SIGNS, PIXELS, SMALL]),
     last=st.booleans(),
@@ -52,27 +49,21 @@ def values_of(rng: np.random.Generator, dtype: DType, *shape: int) -> np.ndarray
 )
 def test_any_shape_padding_and_layout(
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, int, int, int],
-    dilation: int,
+    window: Geometry,
     pad_value: int,
     dtype: DType,
     last: bool,
     sums: bool,
     seed: int,
 ) -> None:
-    assume(size[0] + pads[0] + pads[2] >= kernel[0])
-    assume(size[1] + pads[1] + pads[3] >= dilation * (kernel[1] - 1) + 1)
     pad_value = max(pad_value, 0) if dtype == PIXELS else pad_value
     rng = np.random.default_rng(seed)
     inputs, outputs = channels
-    shape = (*size, inputs) if last else (inputs, *size)
+    shape = (*window.size, inputs) if last else (inputs, *window.size)
     x = Input("x", dtype, shape)
     image: Op = move.Transpose(x, (2, 0, 1)) if last else x
-    weights = rng.choice([-1, 1], (outputs, inputs, *kernel)).astype(np.int8)
-    value: Op = bit.Conv(image, weights, stride, pads, (1, dilation), 1, pad_value)
+    weights = rng.choice([-1, 1], (outputs, inputs, *window.kernel)).astype(np.int8)
+    value: Op = bit.Conv(image, weights, window.stride, window.pads, window.dilation, 1, pad_value)
     if not sums:
         value = bit.Step(value, *steps(rng, outputs, 300 if dtype == PIXELS else 6), Bit())
     module = Module("net", (x,), (Output("y", value, "int32" if sums else "int8"),))

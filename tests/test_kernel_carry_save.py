@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bnnc.backends.c import Backend
@@ -17,6 +17,7 @@ from bnnc.ir.types import Bit
 from bnnc.loops.lower.network import Lowered, lower
 from bnnc.loops.machine import CONTROLLERS
 from tests import c_code
+from tests.geometry import Geometry, geometries
 from tests.test_kernel_rows import agree, steps
 
 AVR, M0 = (next(m for m in CONTROLLERS if m.name == name) for name in ("avr", "cortex-m0"))
@@ -52,11 +53,7 @@ def counted(lowered: Lowered) -> bool:
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     channels=st.sampled_from([(1, 9), (5, 33), (32, 32), (40, 64), (70, 8), (9, 1), (33, 40), (100, 7)]),
-    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
-    pads=st.tuples(*[st.integers(0, 2)] * 4),
-    dilation=st.integers(1, 2),
+    window=geometries(dilation=(1, 2)),
     pad_value=st.sampled_from([-1, 0, 1]),
     machine=st.sampled_from([AVR, M0]),
     sums=st.booleans(),
@@ -64,23 +61,25 @@ def counted(lowered: Lowered) -> bool:
 )
 def test_any_shape_stride_padding_and_dilation(
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, int, int, int],
-    dilation: int,
+    window: Geometry,
     pad_value: int,
     machine: object,
     sums: bool,
     seed: int,
 ) -> None:
-    assume(size[0] + pads[0] + pads[2] >= kernel[0])
-    assume(size[1] + pads[1] + pads[3] >= dilation * (kernel[1] - 1) + 1)
     rng = np.random.default_rng(seed)
     module = layer(
-        rng, channels, size, kernel, stride=stride, pads=pads, dilation=dilation, pad_value=pad_value, sums=sums
+        rng,
+        channels,
+        window.size,
+        window.kernel,
+        stride=window.stride,
+        pads=window.pads,
+        dilation=window.dilation[1],
+        pad_value=pad_value,
+        sums=sums,
     )
-    agree(module, lower(module, machine), rng.choice([-1, 1], (2, channels[0], *size)))  # type: ignore[arg-type]
+    agree(module, lower(module, machine), rng.choice([-1, 1], (2, channels[0], *window.size)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("machine", [AVR, M0], ids=lambda machine: str(machine.name))

@@ -14,6 +14,7 @@ from bnnc.ir.rewrite import rebuild
 from bnnc.ir.types import Bit, Code, DType, Int, Trit, value_range
 from bnnc.loops.lower.network import lower
 from bnnc.loops.machine import CONTROLLERS, Machine
+from tests.geometry import Geometry, geometries
 from tests.test_boards import needs_board
 from tests.test_kernel_rows import agree
 
@@ -30,10 +31,7 @@ DTYPES: dict[str, tuple[DType, list[int]]] = {
 def network(
     kinds: tuple[str, str],
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, int, int, int],
+    window: Geometry,
     pad_value: int,
     ternary: bool,
     rng: np.random.Generator,
@@ -41,10 +39,10 @@ def network(
     """One convolution and its step; values of steps need not rise."""
     (dtype, _), (result, numbers) = DTYPES[kinds[0]], DTYPES[kinds[1]]
     inputs, outputs = channels
-    weights = rng.choice([-1, 0, 1] if ternary else [-1, 1], (outputs, inputs, *kernel)).astype(np.int8)
+    weights = rng.choice([-1, 0, 1] if ternary else [-1, 1], (outputs, inputs, *window.kernel)).astype(np.int8)
     weights[0, 0, 0, 0] = 1
-    x = Input("x", dtype, (inputs, *size))
-    conv = bit.Conv(x, weights, stride, pads, (1, 1), 1, pad_value)
+    x = Input("x", dtype, (inputs, *window.size))
+    conv = bit.Conv(x, weights, window.stride, window.pads, (1, 1), 1, pad_value)
     count = len(numbers) - 1
     spread = int(4 + np.sqrt(weights[0].size) * max(abs(n) for n in value_range(dtype)))
     thresholds = np.sort(rng.integers(-spread, spread + 1, (outputs, count)), axis=1).astype(np.int32)
@@ -58,10 +56,7 @@ def network(
 @given(
     kinds=st.tuples(st.sampled_from(list(DTYPES)), st.sampled_from(list(DTYPES))),
     channels=st.sampled_from([(1, 9), (5, 33), (32, 32), (40, 64), (70, 8)]),
-    size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
-    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    window=geometries((4, 4)),
     pad_value=st.sampled_from([-1, 0, 1]),
     ternary=st.booleans(),
     machine=st.sampled_from([M0, M4, RV32]),
@@ -70,24 +65,19 @@ def network(
 def test_any_integers_shape_and_padding(
     kinds: tuple[str, str],
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, int, int, int],
+    window: Geometry,
     pad_value: int,
     ternary: bool,
     machine: Machine,
     seed: int,
 ) -> None:
     assume(kinds != ("bit", "bit"))
-    for axis in (0, 1):
-        assume(size[axis] + pads[axis] + pads[axis + 2] >= kernel[axis])
     rng = np.random.default_rng(seed)
-    module = network(kinds, channels, size, kernel, stride, pads, pad_value, ternary, rng)
+    module = network(kinds, channels, window, pad_value, ternary, rng)
     lowered = lower(module, machine)
     assert any("integers, rows added" in function.comment for function in lowered.program.functions)
     numbers = DTYPES[kinds[0]][1]
-    values = np.array(numbers)[rng.integers(0, len(numbers), (2, channels[0], *size))]
+    values = np.array(numbers)[rng.integers(0, len(numbers), (2, channels[0], *window.size))]
     values[1] = rng.choice([numbers[0], numbers[-1]])
     agree(module, lowered, values)
 
@@ -101,7 +91,7 @@ def test_a_board_agrees(kinds: tuple[str, str]) -> None:
     x = Input("x", Int(0, 255), (3, 5, 6))
     stem = bit.Conv(x, rng.choice([-1, 1], (40, 3, 1, 1)).astype(np.int8), (1, 1), (0, 0, 0, 0), (1, 1), 1, 0)
     thresholds = np.sort(rng.integers(-200, 200, (40, len(numbers) - 1)), axis=1).astype(np.int32)
-    inner = network(kinds, (40, 36), (5, 6), (3, 3), (1, 1), (1, 1, 1, 1), 0, True, rng)
+    inner = network(kinds, (40, 36), Geometry((5, 6), (3, 3), pads=(1, 1, 1, 1)), 0, True, rng)
     given = bit.Step(stem, thresholds, np.tile(np.array([numbers], np.int32), (40, 1)), dtype)
     (output,) = rebuild(inner, lambda op: given if isinstance(op, Input) else op).outputs
     found = boards.run(Module("net", (x,), (output,)), "cortex-m0")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bnnc.backends.c import Backend
@@ -20,6 +20,7 @@ from bnnc.loops.machine import CONTROLLERS
 from bnnc.reference.run import run
 from tests import c_code
 from tests.cycle_counts import compiler, hold
+from tests.geometry import Geometry, geometries
 from tests.test_kernel_rows import agree, steps
 
 M55 = next(m for m in CONTROLLERS if m.name == "cortex-m55")
@@ -48,32 +49,27 @@ def network(
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     channels=st.sampled_from([(1, 9), (5, 33), (32, 128), (40, 64), (70, 8), (33, 130), (6, 260), (9, 96)]),
-    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
-    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    window=geometries(),
     pad_value=st.sampled_from([-1, 0, 1]),
     density=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
     seed=st.integers(0, 2**31),
 )
-@example((5, 33), (1, 1), (2, 1), (1, 1), (1, 0, 2, 1), -1, 0.5, 0)  # what fills a list up once met the next list
+# What fills a list up once met the next list.
+@example((5, 33), Geometry((1, 1), (2, 1), pads=(1, 0, 2, 1)), -1, 0.5, 0)
 def test_any_shape_padding_and_density(
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, int, int, int],
+    window: Geometry,
     pad_value: int,
     density: float,
     seed: int,
 ) -> None:
-    for axis in (0, 1):
-        assume(size[axis] + pads[axis] + pads[axis + 2] >= kernel[axis])
-    module = network(channels, size, kernel, stride=stride, pads=pads, pad_value=pad_value, seed=seed)
+    module = network(
+        channels, window.size, window.kernel, stride=window.stride, pads=window.pads, pad_value=pad_value, seed=seed
+    )
     lowered = lower(module, M55)
     assert any("four words at a time" in function.comment for function in lowered.program.functions)
     rng = np.random.default_rng(seed)
-    agree(module, lowered, np.where(rng.random((2, channels[0], *size)) < density, 1, -1))
+    agree(module, lowered, np.where(rng.random((2, channels[0], *window.size)) < density, 1, -1))
 
 
 @pytest.mark.parametrize("shape", [(1, 8), (31, 40), (256, 256), (1000, 130)])

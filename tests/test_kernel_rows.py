@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bnnc.ir import bit, move
@@ -16,6 +16,7 @@ from bnnc.loops.lower.network import Lowered, lower
 from bnnc.loops.machine import CONTROLLERS, Machine
 from bnnc.reference.loop import run_program
 from bnnc.reference.run import run
+from tests.geometry import Geometry, geometries
 
 M0, M4, RV32 = (next(m for m in CONTROLLERS if m.name == n) for n in ("cortex-m0", "cortex-m4", "rv32imac"))
 
@@ -44,10 +45,7 @@ def agree(module: Module, lowered: Lowered, arrays: np.ndarray) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     channels=st.sampled_from([(1, 9), (5, 33), (32, 32), (40, 64), (70, 8)]),
-    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
-    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    window=geometries(),
     pad_value=st.sampled_from([-1, 0, 1]),
     density=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
     machine=st.sampled_from([M0, M4, RV32]),
@@ -56,29 +54,24 @@ def agree(module: Module, lowered: Lowered, arrays: np.ndarray) -> None:
 )
 def test_rows_of_any_shape_padding_and_density(
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, int, int, int],
+    window: Geometry,
     pad_value: int,
     density: float,
     machine: Machine,
     ternary: bool,
     seed: int,
 ) -> None:
-    for axis in (0, 1):
-        assume(size[axis] + pads[axis] + pads[axis + 2] >= kernel[axis])
     rng = np.random.default_rng(seed)
     inputs, outputs = channels
-    weights = rng.choice([-1, 0, 1] if ternary else [-1, 1], (outputs, inputs, *kernel)).astype(np.int8)
+    weights = rng.choice([-1, 0, 1] if ternary else [-1, 1], (outputs, inputs, *window.kernel)).astype(np.int8)
     weights[0, 0, 0, 0] = 1
-    x = Input("x", Bit(), (inputs, *size))
-    conv = bit.Conv(x, weights, stride, pads, (1, 1), 1, pad_value)
+    x = Input("x", Bit(), (inputs, *window.size))
+    conv = bit.Conv(x, weights, window.stride, window.pads, (1, 1), 1, pad_value)
     step = bit.Step(conv, *steps(rng, outputs, 6), Bit())
     module = Module("net", (x,), (Output("y", step, "int8"),))
     lowered = lower(module, machine)
     assert adds_rows(lowered)
-    agree(module, lowered, np.where(rng.random((2, inputs, *size)) < density, 1, -1))
+    agree(module, lowered, np.where(rng.random((2, inputs, *window.size)) < density, 1, -1))
 
 
 @pytest.mark.parametrize("machine", [M4, RV32], ids=lambda machine: machine.name)
@@ -120,35 +113,25 @@ def test_dense_rows(inputs: int, machine: Machine) -> None:
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     channels=st.sampled_from([(1, 9), (2, 16), (3, 17), (3, 40)]),
-    size=st.tuples(st.integers(1, 6), st.integers(1, 19)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 5)),
-    stride=st.tuples(st.integers(1, 3), st.integers(1, 2)),
-    pads=st.tuples(*[st.integers(0, 2)] * 4),
-    dilation=st.integers(1, 2),
+    window=geometries((6, 19), (3, 5), dilation=(1, 2)),
     last=st.booleans(),
     machine=st.sampled_from([M0, M4]),
     seed=st.integers(0, 2**31),
 )
 def test_first_layers_on_pixels(
     channels: tuple[int, int],
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    pads: tuple[int, int, int, int],
-    dilation: int,
+    window: Geometry,
     last: bool,
     machine: Machine,
     seed: int,
 ) -> None:
-    assume(size[0] + pads[0] + pads[2] >= kernel[0])
-    assume(size[1] + pads[1] + pads[3] >= dilation * (kernel[1] - 1) + 1)
     rng = np.random.default_rng(seed)
     inputs, outputs = channels
-    shape = (*size, inputs) if last else (inputs, *size)
+    shape = (*window.size, inputs) if last else (inputs, *window.size)
     x = Input("x", Int(0, 255), shape)
     image: Op = move.Transpose(x, (2, 0, 1)) if last else x
-    weights = rng.choice([-1, 1], (outputs, inputs, *kernel)).astype(np.int8)
-    conv = bit.Conv(image, weights, stride, pads, (1, dilation))
+    weights = rng.choice([-1, 1], (outputs, inputs, *window.kernel)).astype(np.int8)
+    conv = bit.Conv(image, weights, window.stride, window.pads, window.dilation)
     step = bit.Step(conv, *steps(rng, outputs, 300), Bit())
     module = Module("net", (x,), (Output("y", step, "int8"),))
     lowered = lower(module, machine)
