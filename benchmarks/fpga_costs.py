@@ -1,6 +1,7 @@
 """Measures what engines cost: synthesises each by itself, and fits the cost model to that.
 
-Usage: python -m benchmarks.fpga_costs collect DATA.json [ecp5 xc7 ice40] [MODULE…]   (adds to DATA.json; minutes)
+Usage: python -m benchmarks.fpga_costs collect DATA.json [ecp5 xc7 ice40] [MODULE…] [N]   (adds to DATA.json; minutes;
+                                                   N: only every N-th engine of a module)
        python -m benchmarks.fpga_costs fit DATA.json      (writes backends/verilog/costs.json, prints the errors)
 The engines are those of benchmarks.fpga_engines: no network is among them, so networks can be held against the model
 (`python -m benchmarks.fpga estimator`). Needs yosys, or the package pyosys.
@@ -92,8 +93,8 @@ def cells(batch: Sequence[tuple[Shape, Sizes]], technology: str) -> list[tuple[S
     return [(shape, dict(zip(kinds, count, strict=True))) for shape, count in zip(found, counts, strict=True)]
 
 
-def collect(data: Path, technologies: Sequence[str], modules: Sequence[str]) -> None:
-    """Adds the engines that are not in the file yet, those of a module in one go."""
+def collect(data: Path, technologies: Sequence[str], modules: Sequence[str], step: int = 1) -> None:
+    """Adds the engines that are not in the file yet, those of a module in one go; of them every `step`-th."""
     rows: list[dict[str, Any]] = json.loads(data.read_text()) if data.exists() else []
 
     def key(technology: str, shape: Mapping[str, Any]) -> str:
@@ -105,7 +106,8 @@ def collect(data: Path, technologies: Sequence[str], modules: Sequence[str]) -> 
         for shape, sizes in engines():
             if key(technology, described(shape)) not in known and (not modules or shape.module in modules):
                 batches.setdefault(shape.module, []).append((shape, sizes))
-        for module, batch in batches.items():
+        for module, every in batches.items():
+            batch = every[::step]
             for shape, found in cells(batch, technology):
                 rows.append({"technology": technology, "shape": described(shape), "cells": found})
             print(technology, module, len(batch), "engines", file=sys.stderr, flush=True)
@@ -123,7 +125,8 @@ def fit(data: Path) -> None:
 if __name__ == "__main__":
     command, file, *rest = sys.argv[1:]
     if command == "collect":
-        chosen = [t for t in rest if t in TECHNOLOGIES] or ["ecp5"]
-        collect(Path(file), chosen, [m for m in rest if m not in TECHNOLOGIES])
+        chosen = [word for word in rest if word in TECHNOLOGIES] or ["ecp5"]
+        named = [word for word in rest if word.startswith("bnnc_")]
+        collect(Path(file), chosen, named, next((int(word) for word in rest if word.isdigit()), 1))
     else:
         fit(Path(file))

@@ -115,7 +115,7 @@ def network() -> Module:
 @needs_yosys
 def test_the_estimate_of_a_network_is_near_what_yosys_finds() -> None:
     """The engines that the model was fitted to are of no network."""
-    package, _ = timed(network(), VerilogOptions())
+    package, _ = timed(network(), VerilogOptions(pe="2,4,1", simd="3,8,16"))
     with tempfile.TemporaryDirectory() as place:
         for name, text in circuit_files(package).items():
             path = Path(place) / name
