@@ -215,6 +215,71 @@ def test_integers(data: st.DataObject, in_width: int, weight_width: int, stall: 
     integer_layer(data, np.random.default_rng(seed), in_width, weight_width, stall)
 
 
+def serial_layer(
+    rng: np.random.Generator,
+    inputs: int,
+    outputs: int,
+    groups: int,
+    simd: int,
+    pe: int,
+    width: int,
+    signed: int,
+    stall: int,
+    vectors: int = 4,
+) -> None:
+    """Weights of -1 and 1 on random numbers, bit by bit, against numpy: planes, then sums."""
+    weights = rng.choice([-1, 1], (groups, outputs, inputs))
+    x = numbers(rng, width, signed, (vectors, groups, inputs))
+    x[0] = raw(width, signed)[0]
+    expected = (weights[None] * x[:, :, None]).sum(3)
+    reach = inputs << width
+    acc = width_of(-reach, reach, True)
+    folds = weights.reshape(groups, outputs // pe, pe, inputs // simd, simd).transpose(0, 1, 3, 2, 4)
+    signs = folds.reshape(-1, simd) > 0
+    fields = [word | int((~row).sum()) << simd for word, row in zip(pack(signs, 1), signs, strict=True)]
+    field = simd + simd.bit_length()
+    rom = [sum(v << (field * i) for i, v in enumerate(fields[at : at + pe])) for at in range(0, len(fields), pe)]
+    wrapper = f"""
+module layer (input clk, input rst, input [{simd * width - 1}:0] in_data, input in_valid, output in_ready,
+              output [{pe * acc - 1}:0] out_data, output out_valid, input out_ready);
+  wire [{simd - 1}:0] data;
+  wire valid, ready;
+  bnnc_planes #(.LANES({simd}), .WIDTH({width})) planes (.clk(clk), .rst(rst), .in_data(in_data), .in_valid(in_valid),
+    .in_ready(in_ready), .out_data(data), .out_valid(valid), .out_ready(ready));
+  bnnc_mvu_serial #(.INPUTS({inputs}), .OUTPUTS({outputs}), .SIMD({simd}), .PE({pe}), .GROUPS({groups}),
+    .IN_WIDTH({width}), .IN_SIGNED({signed}), .ACC_WIDTH({acc}), .WEIGHTS("w.mem")) sums (.clk(clk), .rst(rst),
+    .in_data(data), .in_valid(valid), .in_ready(ready), .out_data(out_data), .out_valid(out_valid),
+    .out_ready(out_ready));
+endmodule
+"""
+    found = simulate(
+        "layer",
+        {},
+        {"in": (simd * width, pack(x.reshape(-1, simd), width))},
+        {"out": (pe * acc, vectors * groups * outputs // pe)},
+        {"w.mem": rom},
+        stall,
+        int(rng.integers(1, 2**31)),
+        extra=wrapper,
+    )
+    assert np.array_equal(unpack(found.beats["out"], pe, acc, True).ravel(), expected.ravel())
+    if not stall:
+        assert found.interval("out", outputs // pe) == inputs // simd * width * (outputs // pe)
+
+
+@examples(30)
+@given(st.data(), st.integers(1, 9), st.integers(0, 1), st.integers(1, 3), stalls, seeds)
+def test_serial(data: st.DataObject, width: int, signed: int, groups: int, stall: int, seed: int) -> None:
+    inputs, outputs = data.draw(st.integers(1, 48)), data.draw(st.integers(1, 8))
+    simd, pe = data.draw(st.sampled_from(divisors(inputs))), data.draw(st.sampled_from(divisors(outputs)))
+    serial_layer(np.random.default_rng(seed), inputs, outputs, groups, simd, pe, width, signed, stall)
+
+
+def test_a_wide_serial_layer_takes_the_documented_cycles() -> None:
+    serial_layer(np.random.default_rng(0), 784, 8, 1, 28, 4, 8, 0, 0)
+    serial_layer(np.random.default_rng(1), 240, 4, 1, 240, 4, 3, 1, 0, vectors=12)
+
+
 @examples(10)
 @given(st.data(), st.integers(16, 32), st.integers(12, 26), stalls, seeds)
 def test_wide_integers(data: st.DataObject, in_width: int, weight_width: int, stall: int, seed: int) -> None:

@@ -19,7 +19,7 @@ from bnnc.backends.verilog.estimate import estimate, table
 from bnnc.backends.verilog.few_pins import few_pins_text
 from bnnc.backends.verilog.goals import Goals, chosen, plain, technology_of
 from bnnc.backends.verilog.host import Compiled
-from bnnc.backends.verilog.layers import folded, given_folding, layer_of
+from bnnc.backends.verilog.layers import folded, given_folding, layer_of, serial_layers
 from bnnc.backends.verilog.makefile import makefile_text
 from bnnc.backends.verilog.measured import measured
 from bnnc.backends.verilog.package import Package, bench_files, circuit_files, golden_files
@@ -49,6 +49,9 @@ class VerilogOptions:
     max_brams: int = field(default=0, metadata={"help": "the block memories to fit into, as fast as it can"})
     unroll: str = field(
         default="", metadata={"help": "layers as netlists, a sample a cycle: all, or names or numbers of layers"}
+    )
+    serial: str = field(
+        default="", metadata={"help": "integer layers bit by bit, smaller and slower: all, or names or numbers"}
     )
     technology: Literal["", "generic", "ecp5", "xc7"] = field(
         default="",
@@ -122,7 +125,7 @@ def timed(module: Module, options: VerilogOptions) -> tuple[Package, Timing | No
     """The planned circuit of a «bit» module, and how it will run, by the cycle model."""
     boundary = boundary_of(module)
     unrolling = Unrolling(options.unroll, _cells(options), options.levels)
-    layers = layers_of(boundary, unrolling)
+    layers = serial_layers(layers_of(boundary, unrolling), options.serial)
     goals = _goals(options)
     if (options.pe or options.simd) and (goals.fps or goals.max_luts or goals.max_brams):
         text = "a folding was given and asked for: `-X pe` and `-X simd` say it, `-X fps` and `-X max-…` have it chosen"

@@ -14,7 +14,15 @@ from bnnc.backends.verilog.cycles import Timing, slowest, timing
 from bnnc.backends.verilog.design import Design, Engine, Port, buffer_pace
 from bnnc.backends.verilog.fifos import deeper
 
-WAITING = ("bnnc_window", "bnnc_window_wide", "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_pool", "bnnc_reorder")
+WAITING = (
+    "bnnc_window",
+    "bnnc_window_wide",
+    "bnnc_mvu_bits",
+    "bnnc_mvu_integers",
+    "bnnc_mvu_serial",
+    "bnnc_pool",
+    "bnnc_reorder",
+)
 NARROWING = "bnnc_width"
 """Waits too where it takes whole windows apart, which come one after the other in some rows, and none in others."""
 SMALL = 2

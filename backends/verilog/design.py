@@ -197,10 +197,14 @@ class Engine:
 
 @dataclass(frozen=True)
 class Fold:
-    """How many outputs (pe) of a layer are worked on at once, and how many inputs (simd) of each in a cycle."""
+    """How many outputs (pe) of a layer are worked on at once, and how many inputs (simd) of each in a cycle.
+
+    `serial`: one bit of each of these inputs in a cycle.
+    """
 
     pe: int
     simd: int
+    serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,6 +213,7 @@ class Layer:
 
     simd divides `simds`, pe divides `outputs`. A vector takes inputs/simd * outputs/pe cycles, if its window is there
     by then. `flag`: taps outside of the picture do not count. `window`: where an engine hands out windows.
+    `serial`: its folds are serial.
     """
 
     name: str
@@ -224,6 +229,7 @@ class Layer:
     flag: bool
     loc: Location = UNKNOWN
     window: Window | None = None
+    serial: bool = False
 
     @property
     def simds(self) -> int:
@@ -239,6 +245,7 @@ class Layer:
     def cycles(self, fold: Fold) -> int:
         """Cycles a sample takes at this fold: those of its products, or of its window if they are more."""
         products = self.vectors * (self.inputs // fold.simd) * (self.outputs // fold.pe)
+        products *= self.input_width if fold.serial else 1
         if self.window is None:
             return products
         lanes, taps = self.beat(fold)

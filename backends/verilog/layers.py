@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from bnnc.ir import bit, fixed
 from bnnc.ir.op import Op
 from bnnc.ir.types import Bit, stored_range
 
-BITS, INTEGERS = "bnnc_mvu_bits", "bnnc_mvu_integers"
+BITS, INTEGERS, SERIAL = "bnnc_mvu_bits", "bnnc_mvu_integers", "bnnc_mvu_serial"
 FoldedOp = bit.Conv | bit.Dense | fixed.Conv | fixed.Dense
 
 
@@ -76,7 +77,41 @@ def divisors(number: int) -> list[int]:
 
 def folds_of(layer: Layer) -> list[Fold]:
     """Every fold that a layer can have."""
-    return [Fold(pe, simd) for pe in divisors(layer.outputs) for simd in divisors(layer.simds)]
+    return [Fold(pe, simd, layer.serial) for pe in divisors(layer.outputs) for simd in divisors(layer.simds)]
+
+
+def serial_layers(layers: Sequence[Layer], chosen: str) -> tuple[Layer, ...]:
+    """The layers, those of `-X serial=…` to be computed bit by bit: `all` that can be, or names or numbers.
+
+    Raises BnncError B0621 for unknown names, and layers whose numbers are no integers or weights not -1 and 1.
+    """
+    can = [layer.module == INTEGERS and layer.weight_width == 1 for layer in layers]
+    if chosen in ("", "none", "all"):
+        return tuple(
+            dataclasses.replace(layer, serial=chosen == "all" and fits) for layer, fits in zip(layers, can, strict=True)
+        )
+    found: set[str] = set()
+    for word in chosen.split(","):
+        at = next((n for n, layer in enumerate(layers) if word in (layer.name, str(n + 1))), None)
+        if at is None:
+            raise error(
+                "B0621",
+                f"`-X serial={chosen}`: there is no folded layer `{word}`",
+                notes=(f"the layers are: {', '.join(layer.name for layer in layers)}",),
+                helps=("-X serial=all",),
+                exit_code=Exit.USAGE,
+            )
+        if not can[at]:
+            raise error(
+                "B0621",
+                f"layer `{layers[at].name}` cannot be computed bit by bit",
+                places=(layers[at].loc,),
+                notes=("serial layers have weights of -1 and 1 on integers of several bits",),
+                helps=("leave it out", "-X serial=all, for all that can be"),
+                exit_code=Exit.USAGE,
+            )
+        found.add(layers[at].name)
+    return tuple(dataclasses.replace(layer, serial=layer.name in found) for layer in layers)
 
 
 def given_folding(layers: Sequence[Layer], pe: str, simd: str, plain: Folding) -> Folding:
@@ -88,7 +123,7 @@ def given_folding(layers: Sequence[Layer], pe: str, simd: str, plain: Folding) -
     folds = []
     for at, layer in enumerate(layers):
         default = plain.of(layer)
-        fold = Fold(pes[at] if pes else default.pe, simds[at] if simds else default.simd)
+        fold = Fold(pes[at] if pes else default.pe, simds[at] if simds else default.simd, layer.serial)
         if layer.outputs % fold.pe:
             raise _does_not_divide(layer, "pe", fold.pe, "outputs", layer.outputs)
         if layer.simds % fold.simd:
@@ -133,5 +168,6 @@ def folded(op: Op) -> bool:
 
 
 __all__ = [
-    "BITS", "INTEGERS", "FoldedOp", "divisors", "folded", "folds_of", "given_folding", "layer_of",
+    "BITS", "INTEGERS", "SERIAL", "FoldedOp", "divisors", "folded", "folds_of", "given_folding", "layer_of",
+    "serial_layers",
 ]  # fmt: skip

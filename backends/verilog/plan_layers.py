@@ -10,7 +10,7 @@ import numpy as np
 from bnnc.backends.verilog.circuit import Circuit, Value, width_of
 from bnnc.backends.verilog.cost import rom_style
 from bnnc.backends.verilog.design import Block, Fold, Folding, Layer, Listed, Memory, Pace, Stream, memory
-from bnnc.backends.verilog.layers import BITS, FoldedOp, layer_of
+from bnnc.backends.verilog.layers import BITS, SERIAL, FoldedOp, layer_of
 from bnnc.backends.verilog.plan_numbers import as_numbers
 from bnnc.backends.verilog.windows import Window, window_of
 from bnnc.ir import bit, fixed
@@ -100,11 +100,15 @@ def _geometry(window: Window, stream: Stream, pad_raw: int) -> list[tuple[str, i
 def sums(circuit: Circuit, op: FoldedOp, value: Value, folding: Folding) -> Value:
     """The sums of a convolution or a dense layer."""
     layer = layer_of(op, circuit.label(op))
-    circuit.layers.append(layer)
     fold = folding.of(layer)
+    if fold.serial:
+        layer = dataclasses.replace(layer, module=SERIAL)
+    circuit.layers.append(layer)
     if layer.module != BITS:
         value = as_numbers(circuit, value, op, *_range(op))
     vectors, weights, order = _vectors(circuit, op, value, layer, fold)
+    if fold.serial:
+        return _serial_engine(circuit, op, vectors, weights, order, layer, fold)
     return _engine(circuit, op, vectors, weights, order, layer, fold)
 
 
@@ -195,16 +199,8 @@ def _engine(
 ) -> Value:
     """The matrix-vector engine."""
     name = circuit.fresh(op, "sums")
-    sf, nf = layer.inputs // fold.simd, layer.outputs // fold.pe
-    words = weights.reshape(layer.groups, nf, fold.pe, sf, fold.simd).transpose(0, 1, 3, 2, 4)
-    words = words.reshape(layer.groups * nf * sf, fold.pe * fold.simd)
-    parameters: list[tuple[str, int | str | Memory]] = [
-        ("INPUTS", layer.inputs),
-        ("OUTPUTS", layer.outputs),
-        ("SIMD", fold.simd),
-        ("PE", fold.pe),
-        ("GROUPS", layer.groups),
-    ]
+    words = _words(weights, layer, fold)
+    parameters = _sizes(layer, fold)
     bits = layer.module == BITS
     if bits:
         ternary = layer.weight_width > 1
@@ -216,35 +212,100 @@ def _engine(
             ("TERNARY", int(ternary)),
             ("SUM", int(summed)),
             ("ACC_WIDTH", width),
-            ("WEIGHTS", memory(f"{name}_weights", *_fields(words.reshape(len(words), fold.pe, fold.simd), ternary))),
+            ("WEIGHTS", memory(f"{name}_weights", *_fields(words, ternary))),
         ]
     else:
         lo, hi = _sum_range(op)
         width, signed = width_of(min(lo, -1), max(hi, 1))
         multiplier, offset = 1, 0
-        one = layer.weight_width == 1
+        one, flat = layer.weight_width == 1, words.reshape(len(words), -1)
         parameters += [
             ("IN_WIDTH", stream.width),
             ("IN_SIGNED", int(stream.signed)),
             ("WEIGHT_WIDTH", layer.weight_width),
             ("ACC_WIDTH", width),
-            ("WEIGHTS", memory(f"{name}_weights", ((words > 0) if one else words, layer.weight_width))),
+            ("WEIGHTS", memory(f"{name}_weights", (flat > 0 if one else flat, layer.weight_width))),
         ]
-    parameters.append(("ROM_STYLE", rom_style(parameters)))
-    pixels = layer.vectors // layer.groups
-    out = Stream(name, pixels, layer.outputs * layer.groups, fold.pe, width, signed, multiplier, offset)
-    delay = _delay(layer, fold, stream)
+    out = Stream(name, 1, layer.outputs, fold.pe, width, signed, multiplier, offset)
+    return _summed(circuit, op, parameters, stream, out, order, layer, fold, _delay(layer, fold, stream))
+
+
+def _serial_engine(
+    circuit: Circuit, op: FoldedOp, stream: Stream, weights: np.ndarray, order: np.ndarray, layer: Layer, fold: Fold
+) -> Value:
+    """The matrix-vector engine that takes the bits of its inputs one after the other."""
+    bits = stream.width
+    planes = dataclasses.replace(
+        stream, channels=stream.channels * bits, width=1, signed=False, name=circuit.fresh(op, "planes")
+    )
+    sizes = [("LANES", fold.simd), ("WIDTH", bits)]
+    circuit.add(planes.name, "bnnc_planes", op, sizes, [("in", stream)], [planes], Pace((Block(1, bits),)))
+    name = circuit.fresh(op, "sums")
+    words = _words(weights, layer, fold)
+    fields = []
+    for neuron in range(fold.pe):
+        w = words[:, neuron]
+        fields += [(w > 0, 1), ((w < 0).sum(1, keepdims=True), fold.simd.bit_length())]
+    lo, hi = _sum_range(op)
+    width, signed = width_of(min(lo, -1), max(hi, 1))
+    parameters = [
+        *_sizes(layer, fold),
+        ("IN_WIDTH", bits),
+        ("IN_SIGNED", int(stream.signed)),
+        ("ACC_WIDTH", width),
+        ("WEIGHTS", memory(f"{name}_weights", *fields)),
+    ]
+    out = Stream(name, 1, layer.outputs, fold.pe, width, signed)
+    return _summed(circuit, op, parameters, planes, out, order, layer, fold, _tree(fold) + 2)
+
+
+def _words(weights: np.ndarray, layer: Layer, fold: Fold) -> np.ndarray:
+    """Weights [groups, outputs, inputs] as words [words, neurons, inputs] in the order in which engines read them."""
+    sf, nf = layer.inputs // fold.simd, layer.outputs // fold.pe
+    words = weights.reshape(layer.groups, nf, fold.pe, sf, fold.simd).transpose(0, 1, 3, 2, 4)
+    return words.reshape(layer.groups * nf * sf, fold.pe, fold.simd)
+
+
+def _sizes(layer: Layer, fold: Fold) -> list[tuple[str, int | str | Memory]]:
+    return [
+        ("INPUTS", layer.inputs),
+        ("OUTPUTS", layer.outputs),
+        ("SIMD", fold.simd),
+        ("PE", fold.pe),
+        ("GROUPS", layer.groups),
+    ]
+
+
+def _summed(
+    circuit: Circuit,
+    op: FoldedOp,
+    parameters: list[tuple[str, int | str | Memory]],
+    stream: Stream,
+    sums: Stream,
+    order: np.ndarray,
+    layer: Layer,
+    fold: Fold,
+    delay: int,
+) -> Value:
+    """The engine itself; `delay` cycles from an input to its part of the sums: DELAY of the engines."""
+    sf, nf = stream.channels // stream.lanes, layer.outputs // fold.pe
+    out = dataclasses.replace(sums, pixels=layer.vectors // layer.groups, channels=layer.outputs * layer.groups)
     room = -(-(delay + 6) // sf)
     # A FIFO of two results and less takes a cycle, a deeper one two.
     pace = Pace((Block(sf, nf),), interval=sf, latency=delay + (4 if room < 3 else 5), underway=room)
-    circuit.add(name, layer.module, op, parameters, [("in", stream)], [out], pace, layer.name)
+    parameters = [*parameters, ("ROM_STYLE", rom_style(parameters))]
+    circuit.add(out.name, layer.module, op, parameters, [("in", stream)], [out], pace, layer.name)
     return Value(out, order, op.type)
 
 
+def _tree(fold: Fold) -> int:
+    """Cycles of bnnc_popcount."""
+    return 1 + (-(-fold.simd // 8) - 1).bit_length()
+
+
 def _delay(layer: Layer, fold: Fold, stream: Stream) -> int:
-    """Cycles from an input to its part of the sums: DELAY of the engines."""
     if layer.module == BITS:
-        return 1 + (-(-fold.simd // 8) - 1).bit_length() + (layer.flag or layer.weight_width > 1)
+        return _tree(fold) + (layer.flag or layer.weight_width > 1)
     widest = max(stream.width + (not stream.signed), layer.weight_width)
     return (0 if layer.weight_width == 1 else 1 if widest <= 18 else 3) + (fold.simd - 1).bit_length()
 
@@ -252,7 +313,7 @@ def _delay(layer: Layer, fold: Fold, stream: Stream) -> int:
 def _fields(words: np.ndarray, ternary: bool) -> list[tuple[np.ndarray, int]]:
     """Words of bnnc_mvu_bits: [words, neurons, inputs] of -1, 0 and 1."""
     if not ternary:
-        return [((words > 0).reshape(len(words), -1), 1)]
+        return [(words.reshape(len(words), -1) > 0, 1)]
     simd = words.shape[2]
     fields = []
     for neuron in range(words.shape[1]):

@@ -12,7 +12,7 @@ from bnnc.backends.verilog import plan_fixed
 from bnnc.backends.verilog.boundary import Boundary
 from bnnc.backends.verilog.circuit import Circuit, Known, Value, canonical_order, stream_of
 from bnnc.backends.verilog.classes import Ranking, classes, ranking_of
-from bnnc.backends.verilog.design import Design, Folding, Layer, Stream
+from bnnc.backends.verilog.design import Design, Fold, Folding, Layer, Stream
 from bnnc.backends.verilog.fifos import sized
 from bnnc.backends.verilog.layers import FoldedOp, divisors, folded, layer_of
 from bnnc.backends.verilog.names import Names, module_name
@@ -163,7 +163,7 @@ def _pace(boundary: Boundary, labels: dict[Op, str], folding: Folding, inside: d
     folded_ones = [layer_of(op, labels[op]) for op in boundary.ops if folded(op) and op not in inside]  # type: ignore[arg-type]
     windows = [layer_of(op, labels[op]) for op in inside if isinstance(op, bit.Conv)]
     cycles = [layer.cycles(folding.of(layer)) for layer in folded_ones]
-    return max([1, *cycles, *(layer.vectors * layer.taps for layer in windows)])
+    return max([1, *cycles, *(layer.cycles(Fold(layer.outputs, layer.inputs)) for layer in windows)])
 
 
 def _entry_stream(

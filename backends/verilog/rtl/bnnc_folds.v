@@ -3,7 +3,8 @@
 //   WIDTH         bits of a beat
 //   SF, NF        beats of a vector, and how often the vector is needed; it is kept from its first pass on
 //   GROUPS        vectors that follow one another with weights of their own
-//   WEIGHT_WIDTH  bits of a word of weights; WEIGHTS, ROM_STYLE: see bnnc_rom (word (group*NF + pass)*SF + beat)
+//   REPEAT        beats that follow one another and have the same weights
+//   WEIGHT_WIDTH  bits of a word of weights; WEIGHTS, ROM_STYLE: see bnnc_rom (word ((group*NF + pass)*SF + beat) / REPEAT)
 //   DELAY         cycles from `x` until its part of the results is at the accumulators
 //   ROOM          results (one at the end of each pass) that have a place behind the unit
 //
@@ -16,6 +17,7 @@ module bnnc_folds #(
     parameter integer SF = 4,
     parameter integer NF = 4,
     parameter integer GROUPS = 1,
+    parameter integer REPEAT = 1,
     parameter integer WEIGHT_WIDTH = 8,
     parameter WEIGHTS = "none",
     parameter integer ROM_STYLE = 0,
@@ -35,7 +37,7 @@ module bnnc_folds #(
 );
   localparam integer BW = SF > 1 ? $clog2(SF) : 1;
   localparam integer RW = $clog2(ROOM + 1);
-  localparam integer WORDS = GROUPS * NF * SF;
+  localparam integer WORDS = GROUPS * NF * SF / REPEAT;
   localparam integer AW = WORDS > 1 ? $clog2(WORDS) : 1;
   localparam integer LAST_BEAT = SF - 1;
   localparam integer LAST_WORD = WORDS - 1;
@@ -58,6 +60,15 @@ module bnnc_folds #(
       .step(end_of_pass),
       .last(last_pass)
   );
+  wire end_of_word;
+  bnnc_counter #(
+      .COUNT(REPEAT)
+  ) repeats (
+      .clk (clk),
+      .rst (rst),
+      .step(go),
+      .last(end_of_word)
+  );
   always @(posedge clk)
     if (rst) begin
       address <= 0;
@@ -65,10 +76,8 @@ module bnnc_folds #(
       first <= 1'b1;
       used <= 0;
     end else begin
-      if (go) begin
-        address <= address == LAST_WORD[AW-1:0] ? {AW{1'b0}} : address + 1'b1;
-        beat <= last ? {BW{1'b0}} : beat + 1'b1;
-      end
+      if (go && end_of_word) address <= address == LAST_WORD[AW-1:0] ? {AW{1'b0}} : address + 1'b1;
+      if (go) beat <= last ? {BW{1'b0}} : beat + 1'b1;
       if (end_of_pass) first <= last_pass;
       if (end_of_pass != taken) used <= end_of_pass ? used + 1'b1 : used - 1'b1;
     end
