@@ -72,11 +72,15 @@ def technology_of(goals: Goals, given: str) -> str:
 
 
 def priced(technology: str) -> Price:
-    """What a layer costs at a fold, in LUTs."""
+    """What a layer costs at a fold, in LUTs; asked for often, so it is kept."""
+    known: dict[tuple[str, Fold], float] = {}
 
     def price(layer: Layer, fold: Fold) -> float:
-        cost = layer_cost(layer, fold, technology)
-        return cost.luts + 2 * cost.carries + MEMORY_IN_LUTS * cost.memories
+        key = (layer.name, fold)
+        if key not in known:
+            cost = layer_cost(layer, fold, technology)
+            known[key] = cost.luts + 2 * cost.carries + MEMORY_IN_LUTS * cost.memories
+        return known[key]
 
     return price
 
