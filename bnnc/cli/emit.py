@@ -64,6 +64,8 @@ def emit(
             else:
                 paths = write_folder(folder, artifact.files, force)
                 work.remember(found.path)
+        if artifact.facts.get("note"):
+            console.note(str(artifact.facts["note"]))
         if console.verbose and "table" in artifact.facts:
             table = artifact.facts["table"]
             console.table(table["headings"], table["rows"], for_people=True)
