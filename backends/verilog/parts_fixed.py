@@ -51,10 +51,15 @@ def fix_settle(parts: Parts, shape: Shape) -> None:
         table_reader(parts, shape, p["CHUNKS"])
         parts.line(shape.tables[0].different, cycles)
         parts.adders(p["SUM_WIDTH"], lanes)
-    if cycles:
+    # A power of two is a shift: the lowest bits of the sum are 0.
+    zeros = factor.bit_length() - 1 if factor & (factor - 1) == 0 else 0
+    if zeros:
+        parts.line(lanes * wide, cycles)
+    elif cycles:
         multiplier(parts, wide, min(bits, factor.bit_length() + 1), lanes)
-    parts.registers(lanes * p["SUM_WIDTH"])
-    _settle(parts, p["SUM_WIDTH"], p["SHIFT"], lanes)
+    parts.registers(lanes * (p["SUM_WIDTH"] - zeros))
+    dropped = min(zeros, max(0, p["SHIFT"]))
+    _settle(parts, p["SUM_WIDTH"] - dropped, p["SHIFT"] - dropped, lanes)
 
 
 def fix_add(parts: Parts, shape: Shape) -> None:
