@@ -13,7 +13,7 @@ import pytest
 
 from bnnc import api
 from bnnc.backends.verilog.backend import VerilogOptions, timed
-from bnnc.backends.verilog.cost import CELLS, cost_of, fitted, total
+from bnnc.backends.verilog.cost import CELLS, cost_of, fitted, shape_of, total
 from bnnc.backends.verilog.memories import blocks, kept_in, luts_of
 from bnnc.backends.verilog.package import circuit_files
 from bnnc.backends.verilog.parts import Shape, Table, nominal, table_of
@@ -58,6 +58,18 @@ def test_what_does_not_vary_in_a_table_is_not_there() -> None:
     # Constants: the four high bits and bit 1 of the first byte, seven of the second. Bits 2 and 3 are equal.
     assert table_of(words) == Table(3, 4, 3)
     assert table_of(np.zeros((40, 3), np.uint8)) == Table(40, 0, 0)
+
+
+def test_a_sign_needs_one_bit_of_its_input() -> None:
+    def needed(threshold: int) -> float:
+        x = Input("x", Int(-100, 100), (4,))
+        thresholds = np.full((4, 1), threshold, np.int32)
+        step = bit.Step(x, thresholds, np.tile(np.array([-1, 1], np.int32), (4, 1)), Bit())
+        module = Module("sign", (x,), (Output("y", bit.Dense(step, np.ones((1, 4), np.int8)), "int64"),))
+        engine = next(e for e in timed(module, VerilogOptions())[0].design.engines if e.module == "bnnc_step")
+        return parts_of(shape_of(engine), "ecp5").amounts["register"] - 3 - engine.parameter("LANES")
+
+    assert needed(0) == needed(9) / 8 > 0
 
 
 def test_memories_lie_where_the_tools_put_them() -> None:

@@ -65,7 +65,21 @@ class Cost:
 def shape_of(engine: Engine) -> Shape:
     """The shape of an engine."""
     numbers = {name: value for name, value in engine.parameters if isinstance(value, int)}
+    if engine.module == "bnnc_step" and engine.memories[0].words == 1:
+        numbers["ZEROS"] = _zeros(engine.memories[0], numbers)
     return Shape(engine.module, numbers, tuple(table_of(memory.packed) for memory in engine.memories))
+
+
+def _zeros(table: Memory, numbers: Mapping[str, int]) -> int:
+    """Low bits of a step's input that no threshold asks for: of a sign, all but the highest."""
+    word = int.from_bytes(table.packed[0].tobytes(), "little")
+    wide, count = numbers["IN_WIDTH"], numbers["COUNT"]
+    field = count * wide + (count + 1) * numbers["OUT_WIDTH"]
+    asked = 1 << (wide - 1)
+    for lane in range(numbers["LANES"]):
+        for n in range(count):
+            asked |= word >> (lane * field + n * wide) & ((1 << wide) - 1)
+    return (asked & -asked).bit_length() - 1
 
 
 def rom_style(parameters: Sequence[tuple[str, int | str | Memory]]) -> int:
@@ -118,7 +132,7 @@ def layer_cost(layer: Layer, fold: Fold, technology: str) -> Cost:
     numbers["ROM_STYLE"] = 2 if in_block(words, width) else 1
     if layer.flag:
         numbers["FLAGS"] = layer.beat(fold)[1]
-    module = layer.module
+    module = "bnnc_mvu_serial" if fold.serial else layer.module
     return cost_of(Shape(module, numbers, (nominal(words, width),)), technology)
 
 

@@ -8,10 +8,11 @@ from bnnc.backends.verilog.parts import Parts, Shape, Table, clog2, multiplier, 
 def step(parts: Parts, shape: Shape) -> None:
     p = shape.parameters
     lanes, wide, count, out = p["LANES"], p["IN_WIDTH"], p["COUNT"], p["OUT_WIDTH"]
+    needed = wide - p.get("ZEROS", 0)
     valid(parts, 3)
-    parts.line(lanes * wide, 2)
+    parts.line(lanes * needed, 2)
     table_reader(parts, shape, p["CHUNKS"])
-    parts.comparators(wide, lanes * count, fixed=p["CHUNKS"] == 1)
+    parts.comparators(needed, lanes * count, fixed=p["CHUNKS"] == 1)
     # Most steps have the same values in all channels: then only the thresholds vary.
     values = lanes * out * (count + 1)
     varying = min(values, max(0, shape.tables[0].varying - lanes * count * wide)) / values
