@@ -1,4 +1,7 @@
-"""Registers: after every `levels` tables a stage ends, and what is read in a later stage is carried along."""
+"""Registers: after every `levels` tables a stage ends, and what is read in a later stage is carried along.
+
+The first stage is shorter: the inputs of a layer come from afar, and many groups read each.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,11 @@ class Pipeline:
 
 
 def pipelined(netlist: Netlist, outputs: Sequence[int], levels: int) -> Pipeline:
-    """The registers of a netlist, at most `levels` tables between two of them."""
+    """The registers of a netlist, at most `levels` tables between two of them, half as many before the first."""
     cells = tuple(netlist.alive(outputs))
+    travel = levels // 2
     stages = dict.fromkeys(range(netlist.inputs + 1), 0)
-    stages.update((cell.output, (netlist.levels[cell.output] - 1) // levels) for cell in cells)
+    stages.update((cell.output, (netlist.levels[cell.output] - 1 + travel) // levels) for cell in cells)
     # A net is needed until the last stage that reads it.
     until = dict(stages)
     for cell in cells:
