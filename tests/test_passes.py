@@ -218,6 +218,26 @@ def test_a_row_of_thresholds_for_each_channel_is_a_step(spatial: tuple[int, ...]
     assert any(isinstance(op, bit.Step) for op in bits.ops())
 
 
+def test_integers_of_different_codes_are_joined_as_integers() -> None:
+    """Bits, trits and thirds of different widths, concatenated in front of a binary layer."""
+    rng = np.random.default_rng(0)
+    x = Input("x", Int(-9, 9), (4, 3, 3))
+
+    def quantised(channels: int, spelling: str) -> Op:
+        kernel = nn.Constant(rng.choice(np.array([-1, 1], np.float32), (channels, 4, 1, 1)))
+        sums = nn.Map("add", (nn.Conv(x, kernel, None, (1, 1), (0,) * 4, (1, 1)), constant(0.5)))
+        return SPELLINGS[spelling](nn.Map("sub", (sums, constant(0.5))))
+
+    for spellings in (("where", "sign"), ("two bits", "two bits"), ("sign", "where", "steep")):
+        parts = tuple(quantised(n + 2, spelling) for n, spelling in enumerate(spellings))
+        joined = move.Concat(parts, 0)
+        kernel = nn.Constant(rng.choice(np.array([-1, 1], np.float32), (5, joined.type.shape[0], 3, 3)))
+        out = nn.Conv(joined, kernel, None, (1, 1), (1,) * 4, (1, 1))
+        bits = both(Module("codes", (x,), (Output("y", out),)), {"x": rng.integers(-9, 10, (6, 4, 3, 3))})
+        assert any(isinstance(op, bit.Conv) and isinstance(op.x, move.Concat) for op in bits.ops())
+        assert not any(isinstance(op, nn.Conv) for op in bits.ops())
+
+
 def test_pixels_reach_a_binary_first_layer_as_integers() -> None:
     rng = np.random.default_rng(5)
     x = Input("x", U8, (1, 7, 5))

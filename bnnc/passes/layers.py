@@ -143,7 +143,8 @@ class _Rewriting:
         if len(found) != 1 or found == {(1.0, 0.0)}:
             return op
         lattice = lattices[0]
-        if lattice is None or lattice.offset or any(k.type.shape != operands[0].type.shape for k in operands[1:]):
+        broadcast = not isinstance(op, move.Concat) and len({x.type.shape for x in operands}) > 1
+        if lattice is None or lattice.offset or broadcast:
             return op
         whole = {x: self._integral(x, lattice) for x in operands}
         moved = op.with_operands(lambda x: whole[x])

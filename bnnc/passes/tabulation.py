@@ -7,13 +7,14 @@ can occur, in fp32 exactly as the reference defines it, and stored as a step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from bnnc.ir import bit, move, nn
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
-from bnnc.ir.types import is_integer
+from bnnc.ir.types import DType, Int, is_integer
 from bnnc.passes.images import Images, Refine
 from bnnc.passes.lattice import LARGEST_WEIGHT, narrowest, storage
 from bnnc.passes.tables import Steps
@@ -86,8 +87,10 @@ class _Lowering:
                 return self._if_typed(lambda: move.Pad(self.whole[op.x], op.pads, op.value, op.mode, loc=op.loc))
             case move.Pad(mode="edge" | "reflect"):
                 return self._moved(op)
-            case move.Reshape() | move.Transpose() | move.Expand() | move.Slice() | move.Gather() | move.Concat():
+            case move.Reshape() | move.Transpose() | move.Expand() | move.Slice() | move.Gather():
                 return self._moved(op)
+            case move.Concat():
+                return self._joined(op)
         return None
 
     def _exact(self, op: Op) -> bool:
@@ -98,6 +101,20 @@ class _Lowering:
         if not all(x in self.whole for x in op.operands):
             return None
         return self._if_typed(lambda: op.with_operands(self.whole.__getitem__))
+
+    def _joined(self, op: move.Concat) -> Op | None:
+        """A concatenation; operands of different codes (bits and trits, say) are brought to one that holds them all."""
+        whole = [self.whole.get(x) for x in op.xs]
+        dtypes = {x.type.dtype for x in whole if x is not None}
+        if None in whole or len(dtypes) == 1 or all(isinstance(dtype, Int) for dtype in dtypes):
+            return self._moved(op)
+        levels = [listed(self.images.of(x)) for x in op.xs]
+        found = [each.astype(np.int32) for each in levels if each is not None and 0 < each.size <= MOST_LEVELS]
+        if len(found) < len(levels):
+            return None
+        dtype = narrowest(np.concatenate(found))
+        parts = [_recoded(x, each, dtype) for x, each in zip(whole, found, strict=True) if x is not None]
+        return self._if_typed(lambda: move.Concat(tuple(parts), op.axis, loc=op.loc))
 
     @staticmethod
     def _if_typed(make: Callable[[], Op]) -> Op | None:
@@ -165,6 +182,15 @@ class _Lowering:
 
 def _whole_values(steps: Steps) -> bool:
     return bool((steps.values == np.rint(steps.values)).all() and np.abs(steps.values).max() < 2**24)
+
+
+def _recoded(x: Op, levels: np.ndarray, dtype: DType) -> Op:
+    """The same integers, which are among `levels` (int32, ascending), in another dtype."""
+    if x.type.dtype == dtype:
+        return x
+    if isinstance(x, bit.Step) and np.isin(x.values, levels).all():
+        return replace(x, dtype=dtype)
+    return bit.Step(x, levels[None, 1:], levels[None], dtype, loc=x.loc)
 
 
 def _step(source: Op, steps: Steps, op: Op) -> Op:
