@@ -143,7 +143,10 @@ class Provable(Protocol):
     """What a backend may also be: one that proves what it emits."""
 
     def prove(self, module: Module, options: Any) -> Artifact:
-        """What `emit` gives, with a certificate `proof.json`; its content is the fact `proof`. Raises BnncError."""
+        """What `emit` gives, with a certificate `proof.json`; its content is the fact `proof`. Raises BnncError.
+
+        `proven`, another fact, says how much that is in a line, and `proof["not_proven"]` is a list of what is not.
+        """
         ...
 
 

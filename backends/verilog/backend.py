@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from bnnc.backends.verilog import simulators
-from bnnc.backends.verilog.boundary import Boundary, boundary_of
+from bnnc.backends.verilog.boundary import boundary_of
 from bnnc.backends.verilog.buffers import buffered
 from bnnc.backends.verilog.cost import Cost, total
 from bnnc.backends.verilog.cycles import Timing, slowest
@@ -19,14 +17,14 @@ from bnnc.backends.verilog.estimate import estimate, table
 from bnnc.backends.verilog.few_pins import few_pins_text
 from bnnc.backends.verilog.goals import Goals, chosen, plain, technology_of
 from bnnc.backends.verilog.host import Compiled
-from bnnc.backends.verilog.layers import folded, given_folding, layer_of, serial_layers
+from bnnc.backends.verilog.layers import given_folding, serial_layers
 from bnnc.backends.verilog.makefile import makefile_text
 from bnnc.backends.verilog.measured import measured
 from bnnc.backends.verilog.package import Package, bench_files, circuit_files, golden_files
 from bnnc.backends.verilog.plan_unrolled import Unrolling
-from bnnc.backends.verilog.planner import labels_of, layers_of, plan
+from bnnc.backends.verilog.planner import layers_of, plan
 from bnnc.backends.verilog.projects import project_files
-from bnnc.backends.verilog.proof.certificate import certificate, certificate_text
+from bnnc.backends.verilog.proof.certificate import certificate, certificate_text, summary
 from bnnc.backends.verilog.report import report, report_text
 from bnnc.backends.verilog.unrolled.technology import TECHNOLOGIES
 from bnnc.diagnostics import Exit, error
@@ -91,9 +89,9 @@ class Backend:
         package, run = timed(module, options)
         artifact = _emitted(package, run, options)
         texts = {name: text.decode() for name, text in artifact.files.items() if name.startswith(("rtl/", "mem/"))}
-        document = certificate(package.design, texts, layer_weights(package.boundary))
+        document = certificate(package, texts)
         files = {**artifact.files, "proof.json": certificate_text(document).encode()}
-        return Artifact(files, {**artifact.facts, "proof": document})
+        return Artifact(files, {**artifact.facts, "proof": document, "proven": summary(document)})
 
     def build(self, module: Module, options: VerilogOptions) -> Artifact:
         """The source package: a bitstream is made by the tools of an FPGA."""
@@ -104,16 +102,6 @@ class Backend:
         tools = simulators.found(options.simulator)
         package, run = timed(module, options)
         return Compiled(package, tools, _cycles(package), run)
-
-
-def layer_weights(boundary: Boundary) -> dict[str, np.ndarray]:
-    """The weights of every layer that can be folded, [groups, outputs, inputs], by its name."""
-    labels = labels_of(boundary)
-    shapes = {op: layer_of(op, labels[op]) for op in boundary.ops if folded(op)}  # type: ignore[arg-type]
-    return {
-        layer.name: op.weights.reshape(layer.groups, layer.outputs, layer.inputs)  # type: ignore[attr-defined]
-        for op, layer in shapes.items()
-    }
 
 
 def packaged(module: Module, options: VerilogOptions) -> Package:
@@ -211,4 +199,4 @@ def _cycles(package: Package) -> int:
     return max((cycles for _, cycles in slowest(package.design)), default=package.design.inputs[0].beats)
 
 
-__all__ = ["Backend", "VerilogOptions", "layer_weights", "packaged", "timed"]
+__all__ = ["Backend", "VerilogOptions", "packaged", "timed"]

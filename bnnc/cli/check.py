@@ -182,11 +182,10 @@ def _proof(found: Model, chosen: Config, bits: Module, console: Console) -> dict
     artifact = backend.prove(bits, options)
     write_folder(folder, artifact.files, False)
     document = artifact.facts["proof"]
-    rest = document["not_proven"]["engines"]
     if not console.json:
-        console.put(f"proven for all inputs: {document['neurons']} neurons; {folder / 'proof.json'}")
-    if rest:
-        console.note(f"{len(rest)} engines are not part of the proof: {document['not_proven']['why']}")
+        console.put(f"{artifact.facts['proven']}; {folder / 'proof.json'}")
+    for what in document["not_proven"]:
+        console.note(f"not proven: {what}")
     return {"proof": {"file": str(folder / "proof.json"), **document}}
 
 

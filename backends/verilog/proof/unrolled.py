@@ -52,7 +52,7 @@ class Proof:
     tables: int
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Refuted(Exception):
     """A statement that was not proven, and where."""
 
