@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -285,6 +287,23 @@ def test_a_wide_serial_layer_takes_the_documented_cycles() -> None:
 def test_wide_integers(data: st.DataObject, in_width: int, weight_width: int, stall: int, seed: int) -> None:
     """Fixed point: products of several multipliers."""
     integer_layer(data, np.random.default_rng(seed), in_width, weight_width, stall)
+
+
+def test_many_lanes_simulate_in_seconds() -> None:
+    """480 numbers a cycle: an event for each lane at each level of the tree would take minutes."""
+    rng = np.random.default_rng(0)
+    x, weights = numbers(rng, 8, 0, (50, 960)), rng.choice([-1, 1], (2, 960))
+    rom = pack((weights.reshape(2, 2, 480) > 0).transpose(1, 0, 2).reshape(2, -1), 1)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    found = simulate(
+        "bnnc_mvu_integers",
+        {"INPUTS": 960, "OUTPUTS": 2, "SIMD": 480, "PE": 2, "ACC_WIDTH": 20, "WEIGHTS": "w.mem"},
+        {"in": (480 * 8, pack(x.reshape(-1, 480), 8))},
+        {"out": (40, 50)},
+        {"w.mem": rom},
+    )
+    assert np.array_equal(unpack(found.beats["out"], 2, 20, True), x @ weights.T)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 40
 
 
 @examples(15)

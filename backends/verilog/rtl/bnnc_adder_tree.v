@@ -23,7 +23,8 @@ module bnnc_adder_tree #(
 );
   localparam integer LEVELS = LANES > 1 ? $clog2(LANES) : 0;
 
-  genvar level, n;
+  // A process for a level, not wires for every adder: simulators take as long for all parts of a vector as for one.
+  genvar level;
   generate
     for (level = 0; level <= LEVELS; level = level + 1) begin : g_level
       localparam integer W = IN_WIDTH + level < WIDTH ? IN_WIDTH + level : WIDTH;
@@ -31,38 +32,54 @@ module bnnc_adder_tree #(
       wire [W*N-1:0] sums;
       wire [N-1:0] carries;
       if (level == 0) begin : g_input
-        for (n = 0; n < N; n = n + 1) begin : g_lane
-          assign sums[W*n+:W] = numbers[IN_WIDTH*n+:W];
-          assign carries[n] = pending[n];
+        if (W == IN_WIDTH) begin : g_whole
+          assign sums = numbers;
+        end else begin : g_low
+          reg [W*N-1:0] low;
+          integer n;
+          always @* for (n = 0; n < N; n = n + 1) low[W*n+:W] = numbers[IN_WIDTH*n+:W];
+          assign sums = low;
         end
+        assign carries = pending;
       end else begin : g_pairs
         localparam integer BELOW = (LANES + (1 << (level - 1)) - 1) >> (level - 1);
         localparam integer V = IN_WIDTH + level - 1 < WIDTH ? IN_WIDTH + level - 1 : WIDTH;
-        for (n = 0; n < N; n = n + 1) begin : g_pair
-          wire [V-1:0] a = g_level[level-1].sums[2*n*V+:V];
-          wire a_carry = g_level[level-1].carries[2*n];
-          reg [W-1:0] total;
-          reg carry_on;
-          assign sums[W*n+:W] = total;
-          assign carries[n] = carry_on;
-          if (2 * n + 1 < BELOW) begin : g_add
-            wire [V-1:0] b = g_level[level-1].sums[(2*n+1)*V+:V];
-            // The lowest place makes a carry of a_carry: so one carry chain adds all three.
-            wire [W-1:0] a_wide = {{W - V{IN_SIGNED != 0 && a[V-1]}}, a};
-            wire [W-1:0] b_wide = {{W - V{IN_SIGNED != 0 && b[V-1]}}, b};
-            // verilator lint_off UNUSED
-            wire [W:0] both = {a_wide, a_carry} + {b_wide, a_carry};
-            // verilator lint_on UNUSED
-            always @(posedge clk) begin
-              total <= both[W:1];
-              carry_on <= g_level[level-1].carries[2*n+1];
-            end
-          end else begin : g_alone
-            always @(posedge clk) begin
-              total <= {{W - V{IN_SIGNED != 0 && a[V-1]}}, a};
-              carry_on <= a_carry;
-            end
+        localparam integer PAIRS = BELOW / 2;
+        wire [V*BELOW-1:0] below = g_level[level-1].sums;
+        wire [BELOW-1:0] pending_below = g_level[level-1].carries;
+        reg [W*PAIRS-1:0] totals, kept;
+        reg [PAIRS-1:0] later, later_kept;
+        // verilator lint_off UNUSED
+        reg [W:0] both;
+        // verilator lint_on UNUSED
+        reg [V-1:0] a, b;
+        integer n;
+        always @*
+          for (n = 0; n < PAIRS; n = n + 1) begin
+            // The lowest place makes a carry of that of `a`: so one carry chain adds all three.
+            a = below[2*n*V+:V];
+            b = below[(2*n+1)*V+:V];
+            both = {{W - V{IN_SIGNED != 0 && a[V-1]}}, a, pending_below[2*n]}
+                 + {{W - V{IN_SIGNED != 0 && b[V-1]}}, b, pending_below[2*n]};
+            totals[W*n+:W] = both[W:1];
+            later[n] = pending_below[2*n+1];
           end
+        always @(posedge clk) begin
+          kept <= totals;
+          later_kept <= later;
+        end
+        if (BELOW % 2 == 0) begin : g_even
+          assign sums = kept;
+          assign carries = later_kept;
+        end else begin : g_alone
+          reg [W-1:0] alone;
+          reg alone_later;
+          always @(posedge clk) begin
+            alone <= {{W - V{IN_SIGNED != 0 && below[V*BELOW-1]}}, below[V*BELOW-1-:V]};
+            alone_later <= pending_below[BELOW-1];
+          end
+          assign sums = {alone, kept};
+          assign carries = {alone_later, later_kept};
         end
       end
     end

@@ -79,30 +79,28 @@ module bnnc_mvu_integers #(
     for (p = 0; p < PE; p = p + 1) begin : g_neuron
       wire [SIMD*PRODUCT-1:0] products;
       wire [SIMD-1:0] pending;
-      for (l = 0; l < SIMD; l = l + 1) begin : g_lane
-        wire [WEIGHT_WIDTH-1:0] weight = weights[p*FIELD+l*WEIGHT_WIDTH+:WEIGHT_WIDTH];
-        wire [IN_WIDTH-1:0] element = x[l*IN_WIDTH+:IN_WIDTH];
-        wire [XW-1:0] number;
-        if (IN_SIGNED != 0) begin : g_signed
-          assign number = element;
-        end else begin : g_unsigned
-          assign number = {1'b0, element};
-        end
-        if (WEIGHT_WIDTH == 1) begin : g_sign
-          assign products[l*PRODUCT+:PRODUCT] = number ^ {XW{!weight[0]}};
-          assign pending[l] = !weight[0];
-        end else begin : g_product
+      if (WEIGHT_WIDTH == 1) begin : g_signs  // x, or (not x) and a pending 1
+        wire [SIMD-1:0] plus = weights[p*FIELD+:SIMD];
+        reg [SIMD*XW-1:0] signed_numbers;
+        integer n;
+        always @*
+          for (n = 0; n < SIMD; n = n + 1)
+            signed_numbers[n*XW+:XW] = {{XW - IN_WIDTH{1'b0}}, x[n*IN_WIDTH+:IN_WIDTH]} ^ {XW{!plus[n]}};
+        assign products = signed_numbers;
+        assign pending  = ~plus;
+      end else begin : g_multiply
+        assign pending = {SIMD{1'b0}};
+        for (l = 0; l < SIMD; l = l + 1) begin : g_lane
           bnnc_multiply #(
               .A_WIDTH(XW),
               .B_WIDTH(WEIGHT_WIDTH)
           ) multiply (
               .clk(clk),
               .enable(1'b1),
-              .a(number),
-              .b(weight),
+              .a({{XW - IN_WIDTH{1'b0}}, x[l*IN_WIDTH+:IN_WIDTH]}),
+              .b(weights[p*FIELD+l*WEIGHT_WIDTH+:WEIGHT_WIDTH]),
               .product(products[l*PRODUCT+:PRODUCT])
           );
-          assign pending[l] = 1'b0;
         end
       end
       bnnc_adder_tree #(
