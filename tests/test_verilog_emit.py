@@ -181,18 +181,20 @@ def test_floats_inside_are_refused_with_the_ways_out() -> None:
     assert any("--stream fixed" in text for text in found.helps)
 
 
-def dense_block(dtype: DType, loc: str = "join") -> Module:
+def dense_block(dtype: DType, file: str = "block.onnx") -> Module:
     """Integers, joined with others as floats, are compared with float thresholds; the first layer is given."""
     x = Input("x", dtype, (3, 4, 4))
     ones = np.ones((2, 3, 3, 3), np.int8)
     first: Op
     if isinstance(dtype, F32):
-        first = nn.Conv(x, nn.Constant(ones.astype(np.float32)), None, (1, 1), (1,) * 4, (1, 1), loc=Location("stem"))
+        first = nn.Conv(
+            x, nn.Constant(ones.astype(np.float32)), None, (1, 1), (1,) * 4, (1, 1), loc=Location("stem", file)
+        )
     else:
         first = bit.Decode(
-            bit.Conv(x, ones, (1, 1), (1,) * 4, (1, 1), 1, 0, loc=Location("stem")), loc=Location("stem")
+            bit.Conv(x, ones, (1, 1), (1,) * 4, (1, 1), 1, 0, loc=Location("stem", file)), loc=Location("stem", file)
         )
-    joined = move.Concat((first, first), 0, loc=Location(loc))
+    joined = move.Concat((first, first), 0, loc=Location("join", file))
     sign = bit.Step(joined, np.zeros((1, 1), np.float32), np.array([[-1, 1]], np.int32), Bit())
     out = bit.Conv(sign, np.ones((2, 4, 1, 1), np.int8), (1, 1), (0,) * 4, (1, 1))
     return Module("block", (x,), (Output("y", out, "int64"),))
@@ -212,6 +214,9 @@ def test_the_refusal_names_what_stops_the_circuit_and_only_options_that_help() -
     assert [text.split(",")[0] for text in found.helps] == ["--pixels x=1/255"]
     found = refused(dataclasses.replace(dense_block(F32()), facts=(("stream", "fixed"),)))
     assert "--stream" not in "".join(found.helps)
+    found = refused(dense_block(F32(), file="block.bnn"))
+    assert "as pixels" in found.helps[0]
+    assert "--pixels" not in "".join(found.helps)
 
 
 def test_a_router_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

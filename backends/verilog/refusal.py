@@ -53,6 +53,11 @@ def _before(op: Op) -> set[Op]:
 def _ways(module: Module, culprit: Op) -> tuple[str, ...]:
     """The options that could help, without those that were given."""
     given = dict(module.facts)
+    if culprit.loc.file.endswith(".bnn"):  # in such a file the inputs and weights say what they are
+        return (
+            "whole numbers: input x: u8[1, 28, 28] as pixels(1/255), and layers with weights=bit, trit or int<-7,7>",
+            "an ONNX model with --stream fixed, for residual streams and float layers between binary ones",
+        )
     layer = isinstance(culprit, nn.Conv | nn.Dense | nn.MatMul)
     sources = _sources(culprit)
     entering = [op for op in sources if isinstance(op, Input)]
