@@ -28,6 +28,7 @@ from bnnc.backends.verilog.backend import VerilogOptions, timed
 from bnnc.backends.verilog.devices import device_named
 from bnnc.backends.verilog.estimate import estimate
 from bnnc.backends.verilog.few_pins import few_pins_name, few_pins_text
+from bnnc.backends.verilog.floorplan import floorplan_text
 from bnnc.backends.verilog.package import Package, circuit_files
 from bnnc.backends.verilog.synthesis import (
     NETLIST_OPTIONS,
@@ -89,9 +90,12 @@ def synthesised(package: Package, technology: str) -> Cells:
 
 
 def routed(package: Package, device: str, megahertz: float, seeds: Sequence[int]) -> list[Routed]:
-    """Placed and routed with several seeds; a circuit with more ports than a chip has pins inside a top with few."""
+    """Placed and routed with several seeds; a circuit with more ports than a chip has pins inside a top with few.
+
+    Netlists of neurons are placed in columns, where nextpnr runs Python scripts.
+    """
     chip, top = device_named(device), package.design.name
-    netlists = any(engine.unrolled for engine in package.design.engines)
+    options: list[str] = list(NETLIST_OPTIONS) if any(engine.unrolled for engine in package.design.engines) else []
     found = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -100,14 +104,25 @@ def routed(package: Package, device: str, megahertz: float, seeds: Sequence[int]
         if around:
             (folder / "few_pins.v").write_text(around)
             sources, top = [*sources, "few_pins.v"], few_pins_name(top)
+        columns = floorplan_text(package.design, package.made_by)
+        if columns and scripted(chip.technology):
+            (folder / "floorplan.py").write_text(columns)
+            options += ["--pre-place", "floorplan.py"]
         say(f"yosys, {chip.technology}, to be placed: {top}")
         synthesise(folder, sources, top, chip.technology, "netlist.json")
         for seed in seeds:
             say(f"nextpnr, {device}, seed {seed}")
             given = (folder, "netlist.json", chip.technology, chip.nextpnr, megahertz, seed)
-            found.append(route(*given, netlists=netlists))
+            found.append(route(*given, options=options))
             say(f"{found[-1].fmax:.1f} MHz in {found[-1].seconds:.0f} s")
     return found
+
+
+def scripted(technology: str) -> bool:
+    """Whether the nextpnr for a technology runs Python scripts."""
+    command = [*(router_command(technology) or ["false"]), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "--pre-place" in done.stdout + done.stderr
 
 
 def clocks(runs: Sequence[Routed]) -> str:

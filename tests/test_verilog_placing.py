@@ -1,10 +1,11 @@
-"""What place and route needs beside a circuit: a top with few pins, and a router for the many wires of netlists."""
+"""What place and route needs beside a circuit: a top with few pins, a router for many wires, a floorplan."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,49 @@ def test_make_places_what_synthesis_left(tmp_path: Path) -> None:
     printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     assert "-top wide_few_pins" in printed
     assert "--router router2" in printed
+    assert "--pre-place" not in printed
+    command.append("FLOORPLAN=constraints/wide_floorplan.py")
+    printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert "--pre-place constraints/wide_floorplan.py" in printed
+
+
+class Chip:
+    """What a floorplan asks of nextpnr."""
+
+    def __init__(self, name: str, cells: list[str]) -> None:
+        self.name, self.cells = name, [(cell, None) for cell in cells]
+        self.regions: dict[str, tuple[int, int, int, int]] = {}
+        self.placed: dict[str, str] = {}
+
+    def getChipName(self) -> str:
+        return self.name
+
+    def createRectangularRegion(self, name: str, left: int, low: int, right: int, high: int) -> None:
+        self.regions[name] = (left, low, right, high)
+
+    def constrainCellToRegion(self, cell: str, region: str) -> None:
+        self.placed[cell] = region
+
+
+@pytest.mark.parametrize("chip", ["LFE5U-25F", "LFE5U-45F", "LFE5U-85F"])
+def test_a_floorplan_gives_every_group_its_share_of_the_chip(chip: str) -> None:
+    files = api.emit(wide(300, 32), "verilog", unroll="all", technology="ecp5").files
+    script = files["constraints/wide_floorplan.py"].decode()
+    core = next(text.decode() for name, text in files.items() if name.endswith("_core.v"))
+    tables = {name: int(count) for name, count in re.findall(r"\('([^']+)', (\d+)\)", script)}
+    engine = next(iter(tables)).split(".")[0]
+    groups = [f"{engine}.core.u_{group}." for group in re.findall(r"u_(l0_g\d+) ", core)]
+    assert set(tables) == set(groups)
+    ctx = Chip(chip, [*(f"circuit.{group}u7" for group in groups), "shifted_FF_Q_3", f"circuit.{engine}.core.l0_FF"])
+    exec(compile(script, "floorplan.py", "exec"), {"ctx": ctx})
+    assert ctx.placed == {f"circuit.{group}u7": group for group in groups}
+    for one, other in combinations(ctx.regions.values(), 2):
+        assert one[2] < other[0] or other[2] < one[0] or one[3] < other[1] or other[3] < one[1], (one, other)
+    share = [
+        (right - left + 1) * (high - low + 1) / tables[name] for name, (left, low, right, high) in ctx.regions.items()
+    ]
+    assert len(share) > 3
+    assert max(share) < 1.3 * min(share)
 
 
 @pytest.mark.parametrize(("device", "cell"), [("ecp5-85f", "LUT4"), ("", "bnnc_adder")])

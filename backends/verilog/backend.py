@@ -15,6 +15,7 @@ from bnnc.backends.verilog.design import Folding
 from bnnc.backends.verilog.devices import DEVICES, device_named
 from bnnc.backends.verilog.estimate import estimate, table
 from bnnc.backends.verilog.few_pins import few_pins_text
+from bnnc.backends.verilog.floorplan import floorplan_text
 from bnnc.backends.verilog.goals import Goals, chosen, plain, technology_of
 from bnnc.backends.verilog.host import Compiled
 from bnnc.backends.verilog.layers import given_folding, serial_layers
@@ -150,6 +151,7 @@ def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> A
     technology = technology_of(goals, options.synth or options.technology)
     circuit, note = circuit_files(package), ""
     few_pins = few_pins_text(design, package.title)
+    floorplan = floorplan_text(design, package.made_by)
     netlists = any(engine.unrolled for engine in design.engines)
     estimated = estimate(design, run, technology, options.clock)
     document = {**report(package), "estimate": estimated}
@@ -168,6 +170,7 @@ def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> A
         **bench_files(package),
         **golden_files(package),
         **({f"synth/{design.name}_few_pins.v": few_pins} if few_pins else {}),
+        **({f"constraints/{design.name}_floorplan.py": floorplan} if floorplan else {}),
         **project_files(design, package.made_by, sources, memories),
         "Makefile": makefile_text(design, package.made_by, _size(estimated, netlists), netlists),
         "report.json": report_text(document),

@@ -21,7 +21,7 @@ _TEXT = """\
 # make synth      yosys for DEVICE (ecp5, ice40, xc7): build/@NAME@_$(DEVICE).json
 # make nextpnr    place and route for an ECP5 ($(SIZE)), prints the clock that is reached
 #
-# Variables: STALL (pauses in so many of 16 cycles), DEVICE, SIZE, YOSYS, NEXTPNR, VERILATOR, IVERILOG, VVP
+# Variables: STALL (pauses in so many of 16 cycles), DEVICE, SIZE, YOSYS, NEXTPNR, FLOORPLAN, VERILATOR, IVERILOG, VVP
 
 NAME := @NAME@
 RTL := $(sort $(wildcard rtl/*.v))
@@ -38,7 +38,8 @@ NEXTPNR ?= $(if $(shell command -v nextpnr-ecp5),nextpnr-ecp5,yowasp-nextpnr-ecp
 # A circuit with more ports than a chip has pins is placed inside a top with few.
 FEW_PINS := $(wildcard synth/$(NAME)_few_pins.v)
 PLACED := $(NAME)$(if $(FEW_PINS),_few_pins)
-ROUTER ?= @ROUTER@
+# A nextpnr that runs Python scripts can take FLOORPLAN=constraints/@NAME@_floorplan.py, where there is one.
+ROUTER ?= @ROUTER@$(if $(FLOORPLAN), --pre-place $(FLOORPLAN))
 SYNTH := $(if $(filter xc7,$(DEVICE)),synth_xilinx -flatten,synth_$(DEVICE))
 
 need = @command -v $(firstword $(1)) > /dev/null || { echo '$(1) is not here: $(2)' >&2; exit 127; }

@@ -9,7 +9,7 @@ from typing import Any
 
 from bnnc.backends.verilog.devices import Device
 from bnnc.backends.verilog.few_pins import few_pins_name
-from bnnc.backends.verilog.synthesis import route, router_command, synthesise
+from bnnc.backends.verilog.synthesis import NETLIST_OPTIONS, route, router_command, synthesise
 
 NETLIST = "netlist.json"
 FEW_PINS = "few_pins.v"
@@ -49,9 +49,10 @@ def measured(
         }
         if not device.nextpnr or router_command(technology) is None:
             return found | {"routed": None}
+        options = NETLIST_OPTIONS if netlists else ()
         if few_pins:
             synthesise(folder, [*sources, FEW_PINS], few_pins_name(top), technology, NETLIST)
-        routed = route(folder, NETLIST, technology, device.nextpnr, clock, netlists=netlists)
+        routed = route(folder, NETLIST, technology, device.nextpnr, clock, options=options)
     return found | {
         "routed": {
             "device": device.name,

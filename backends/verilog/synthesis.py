@@ -195,11 +195,11 @@ def route(
     megahertz: float,
     seed: int = 1,
     *,
-    netlists: bool = False,
+    options: Sequence[str] = (),
 ) -> Routed:
     """Place and route a netlist that `synthesise` wrote. `device`: nextpnr's options that name the chip.
 
-    netlists: whether the circuit holds unrolled layers, which need NETLIST_OPTIONS.
+    options: more of nextpnr's; circuits with unrolled layers need NETLIST_OPTIONS.
     Raises BnncError B0602 without nextpnr, B0630 if the circuit does not fit or cannot be routed.
     """
     command = router_command(technology)
@@ -209,7 +209,7 @@ def route(
     loose = ["--lpf-allow-unconstrained"] if technology == "ecp5" else ["--pcf-allow-unconstrained"]
     started = time.perf_counter()
     arguments = ["--json", netlist, "--freq", f"{megahertz:g}", "--seed", str(seed), "--report", report]
-    arguments += NETLIST_OPTIONS if netlists else ()
+    arguments += options
     _run([*command, *device, *arguments, *loose, "--timing-allow-fail", "-q"], folder, command[0])
     seconds = time.perf_counter() - started
     found = json.loads((folder / report).read_text())
