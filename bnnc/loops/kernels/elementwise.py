@@ -14,7 +14,7 @@ import numpy as np
 from bnnc.ir import bit, fixed, nn
 from bnnc.ir.location import Location
 from bnnc.ir.op import Op
-from bnnc.ir.types import F32, Bit, DType, is_integer, value_range
+from bnnc.ir.types import Bit, DType
 from bnnc.loops import ir as loop
 from bnnc.loops.builder import Builder
 from bnnc.loops.ir import (
@@ -36,12 +36,11 @@ from bnnc.loops.ir import (
 from bnnc.loops.kernels.fixed import ELEMENTWISE as FIXED
 from bnnc.loops.kernels.fixed import value_of
 from bnnc.loops.kernels.functions import apply
+from bnnc.loops.kernels.steps import UNROLLED_STEPS, Tables, looked_up
 from bnnc.loops.layout import WORD, Elements, Layout, Packed, image_shape
 
 ELEMENTWISE = (nn.Map, nn.MultiThreshold, bit.Decode, bit.Step, bit.Add, *FIXED)
 CONSTANTS = (nn.Constant, fixed.Constant)
-UNROLLED_STEPS = 8  # more thresholds than this become a loop, or a table where the domain is small
-LARGEST_TABLE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,8 @@ class _Kernel:
         self.behind = () if beside is None else tree(beside[0], {root: None})
         self.numbers = {op: number for number, op in enumerate((*self.order, *self.behind))}
         self.constants: dict[Op, Leaf | float] = {}
-        self.tables: dict[str, loop.Buffer] = {}
-        self.lanes = 1 if any(self._looked_up(op) for op in self.order) else lanes
+        self.tables = Tables(self.b, name)
+        self.lanes = 1 if any(looked_up(op) for op in self.order) else lanes
 
     # ------------------------------------------------------------------------------------------------ loops
     def write(self) -> loop.Function:
@@ -249,7 +248,7 @@ class _Kernel:
             case nn.Map():
                 return apply(self.b, op.function, [self._real(operand(x), x) for x in op.xs])
             case nn.MultiThreshold():
-                return self._count(op, self._real(operand(op.x), op.x), point)
+                return self.tables.count(op, self._real(operand(op.x), op.x), point.channel, self.order.index(op))
             case bit.Decode():
                 return self._real(operand(op.x), op.x)
             case bit.Add():
@@ -260,13 +259,13 @@ class _Kernel:
                 assert total is not None
                 return total
             case bit.Step():
-                return self._step(op, operand(op.x), point)
+                return self.tables.step(op, operand(op.x), point.channel, self.numbers[op])
             case _ if isinstance(op, FIXED):
                 number = self.numbers[op]
-                table = self._table(f"table{number}", op.values) if isinstance(op, fixed.Table) else None
+                table = self.tables.table(f"table{number}", op.values) if isinstance(op, fixed.Table) else None
 
                 def row(values: np.ndarray, name: str, element: loop.Scalar) -> Expression:
-                    return self._row(values, f"{name}_{number}", point, vector_of(element, point.lanes))
+                    return self.tables.row(values, f"{name}_{number}", point.channel, vector_of(element, point.lanes))
 
                 return value_of(self.b, op, tuple(operand(x) for x in op.operands), row, table)
         raise TypeError(f"{op.opcode} is not elementwise")
@@ -328,78 +327,6 @@ class _Kernel:
         leaf = self.constants[op]
         assert isinstance(leaf, Leaf)
         return self._leaf(leaf, point)
-
-    def _table(self, name: str, values: np.ndarray) -> loop.Buffer:
-        """A constant [rows of channels] made once for the kernel."""
-        if name not in self.tables:
-            self.tables[name] = constant_buffer(f"{self.name}_{name}", np.ascontiguousarray(values))
-        return self.tables[name]
-
-    # ------------------------------------------------------------------------------------------------ steps
-    def _looked_up(self, op: Op) -> bool:
-        """Whether a step is read from a table with an entry for every integer of its domain, or a function from one."""
-        if isinstance(op, fixed.Table):
-            return True
-        if not isinstance(op, bit.Step) or op.thresholds.shape[1] <= UNROLLED_STEPS or not is_integer(op.x.type.dtype):
-            return False
-        lo, hi = value_range(op.x.type.dtype)
-        return (hi - lo + 1) * len(op.thresholds) <= LARGEST_TABLE
-
-    def _step(self, op: bit.Step, x: Expression, point: _Point) -> Expression:
-        number = self.numbers[op]
-        if self._looked_up(op):
-            return self._looked_up_value(op, x, point, number)
-        count = op.thresholds.shape[1]
-        element = loop.F32 if isinstance(op.dtype, F32) else I32
-        of = vector_of(element, point.lanes)
-        if count <= UNROLLED_STEPS:
-            value = self._row(op.values[:, 0], f"values{number}_0", point, of)
-            for n in range(count):
-                limit = self._row(op.thresholds[:, n], f"threshold{number}_{n}", point, x.type)
-                value = select(x >= limit, self._row(op.values[:, n + 1], f"values{number}_{n + 1}", point, of), value)
-            return value
-        rows = len(op.thresholds)
-        limits = self._table(f"threshold{number}", op.thresholds.T)
-        levels = self._table(f"values{number}", op.values.T)
-        result = self.b.variable("level", self._row(op.values[:, 0], f"values{number}_0", point, of))
-        with self.b.loop(count, "n") as position:
-            limit = self._loaded(limits, position * rows, rows, point, x.type)
-            level = self._loaded(levels, (position + 1) * rows, rows, point, of)
-            self.b.assign(result, select(x >= limit, level, result))
-        return result
-
-    def _looked_up_value(self, op: bit.Step, x: Expression, point: _Point, number: int) -> Expression:
-        lo, hi = value_range(op.x.type.dtype)
-        domain = np.arange(lo, hi + 1)
-        entries = np.stack(
-            [v[np.searchsorted(t, domain, side="right")] for t, v in zip(op.thresholds, op.values, strict=True)]
-        )
-        table = self._table(f"table{number}", entries)
-        index = Convert("sext", x, I64) - lo
-        if len(op.thresholds) > 1:
-            index = index + point.channel * len(domain)
-        return load(table, index)
-
-    def _row(self, row: np.ndarray, name: str, point: _Point, of: loop.Type) -> Expression:
-        """One number per channel: an immediate where all are the same."""
-        if (row == row[0]).all():
-            return constant(row[0].item(), of)
-        return self._loaded(self._table(name, row), constant(0, I64), len(row), point, of)
-
-    def _loaded(self, table: loop.Buffer, start: Expression, rows: int, point: _Point, of: loop.Type) -> Expression:
-        if rows == 1:
-            return splat(load(table, start), of)
-        return load(table, start + point.channel, of)
-
-    def _count(self, op: nn.MultiThreshold, x: Expression, point: _Point) -> Expression:
-        assert isinstance(op.thresholds, nn.Constant)
-        table = op.thresholds.values
-        limits = self._table(f"threshold{self.order.index(op)}", table.T)
-        count = self.b.variable("count", constant(0.0, x.type))
-        with self.b.loop(table.shape[1], "n") as n:
-            limit = self._loaded(limits, n * len(table), len(table), point, x.type)
-            self.b.assign(count, count + select(x >= limit, constant(1.0, x.type), constant(0.0, x.type)))
-        return count
 
 
 __all__ = ["ELEMENTWISE", "I1", "Leaf", "elementwise", "tree"]
