@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bnnc import __version__
+from bnnc.backends.c.headers import header
 from bnnc.backends.c.instruction_bounds import Bounds
 from bnnc.backends.c.interface import Interface, Signature
 from bnnc.backends.c.names import comment_text
@@ -90,8 +91,7 @@ _IN_ORDER = """/* Loads stay where they are: moved up together they would need m
 def header_text(net: Net) -> str:
     """NAME.h."""
     upper = net.upper
-    lines = [net.title, f"#ifndef {upper}_H", f"#define {upper}_H", "", "#include <stdint.h>", ""]
-    lines += ["#ifdef __cplusplus", 'extern "C" {', "#endif", "", f"#define {upper}_ABI 1", ""]
+    lines = [f"#define {upper}_ABI 1", ""]
     several = len(net.signature.inputs) > 1
     for p in net.signature.inputs:
         stem = f"{upper}_{p.name.upper()}" if several else f"{upper}_INPUT"
@@ -157,15 +157,8 @@ def header_text(net: Net) -> str:
         " * the first that is wrong, counted from 1; -1 for damaged tables. */",
         f"int {net.prefix}_selftest(uint32_t arena[]);",
         *selftest_header(net.rows, net.prefix),
-        "",
-        "#ifdef __cplusplus",
-        "}",
-        "#endif",
-        "",
-        f"#endif /* {upper}_H */",
-        "",
     ]
-    return "\n".join(lines)
+    return header(net.title, net.prefix, lines)
 
 
 def source_text(net: Net) -> str:

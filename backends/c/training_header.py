@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bnnc import __version__
+from bnnc.backends.c.headers import header
 from bnnc.backends.c.names import comment_text
 from bnnc.backends.c.training import Trainer
 
@@ -17,9 +18,7 @@ def header_text(of: Trainer) -> str:
     p, upper, program = of.prefix, of.upper, of.program
     batch = of.step.batch
     last = program.homes["last"].value.buffer.offset // 4
-    lines = [title(of), f"#ifndef {upper}_H", f"#define {upper}_H", "", "#include <stdint.h>", ""]
-    lines += ["#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
-    lines += [
+    lines = [
         "/* The state, uint32_t [WORDS], holds everything: trainings with states of their own never meet. Between",
         " * calls only its first KEPT_WORDS matter: copy them to flash, and training goes on from there. */",
         f"#define {upper}_WORDS {of.words}u",
@@ -86,15 +85,8 @@ def header_text(of: Trainer) -> str:
         "",
         f"/* Trains golden batches (in {p}_selftest.c); 0 when every bit is the desktop's. */",
         f"int {p}_selftest(uint32_t state[]);",
-        "",
-        "#ifdef __cplusplus",
-        "}",
-        "#endif",
-        "",
-        f"#endif /* {upper}_H */",
-        "",
     ]
-    return "\n".join(lines)
+    return header(title(of), p, lines)
 
 
 __all__ = ["header_text", "title"]
