@@ -22,7 +22,7 @@ def _shape(module: str, memories: Sizes = (), styled: bool = False, /, **numbers
 def _bits(
     inputs: int, outputs: int, simd: int, pe: int, groups: int = 1, flag: int = 0, ternary: int = 0
 ) -> tuple[Shape, Sizes]:
-    summed = int(flag or ternary)
+    summed = int(flag > 0 or ternary > 0)
     field = 2 * simd + clog2(simd + 1) if ternary else simd
     return _shape(
         "bnnc_mvu_bits",
