@@ -117,6 +117,18 @@ def test_the_makefile_says_what_to_install(goal: str, tmp_path: Path) -> None:
     assert "install" in done.stderr
 
 
+@needs_iverilog
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_a_package_may_lie_in_a_folder_with_spaces(tmp_path: Path) -> None:
+    folder = tmp_path / "my circuits" / "a b"
+    for name, content in api.emit(classifier(), "verilog").files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    done = subprocess.run(["make", "-C", folder, "sim"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("PASS") == 2
+
+
 def test_targets_names_the_simulators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulators, "verilator", lambda: simulators.Tool("verilator", ("verilator",)))
     monkeypatch.setattr(simulators, "iverilog", lambda: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -126,6 +127,15 @@ def test_a_network_of_unrolled_layers_gives_the_reference_s_bits(
 def test_some_layers_are_unrolled_and_the_others_are_folded(layers: str) -> None:
     agrees(chain(np.random.default_rng(2)), 2, unroll=layers)
     agrees(pictures(np.random.default_rng(3)), 3, unroll=layers)
+
+
+def test_a_network_may_be_called_like_one_of_its_layers() -> None:
+    module = chain(np.random.default_rng(0))
+    files = api.emit(module, "verilog", unroll="all").files
+    name = next(Path(file).stem for file in files if file.startswith("rtl/net_") and file.endswith("_unrolled.v"))
+    again = api.emit(replace(module, name=name), "verilog", unroll="all")
+    assert again.facts["top"] != name
+    assert len(again.files) == len(files)
 
 
 def test_equal_networks_give_equal_files_and_an_unknown_layer_is_an_error() -> None:

@@ -47,7 +47,8 @@ need = @command -v $(firstword $(1)) > /dev/null || { echo '$(1) is not here: $(
 check = $(1) | tee $(2); grep -q '^PASS' $(2)
 
 .PHONY: sim verilator iverilog lint synth yosys nextpnr clean
-sim: $(if $(shell command -v $(VERILATOR)),verilator,iverilog)
+# Verilator builds in no folder with a space in its name.
+sim: $(if $(word 2,$(CURDIR)),iverilog,$(if $(shell command -v $(VERILATOR)),verilator,iverilog))
 
 iverilog: build/$(NAME).vvp $(MEM) $(DATA)
 \t@$(call check,$(VVP) -n $<,build/full.log)

@@ -56,9 +56,10 @@ def _plain(text: str) -> str:
 
 
 def module_name(name: str) -> str:
-    """What the circuit of a network is called: an identifier that no keyword and no library module is."""
+    """What the circuit of a network is called: an identifier that no keyword and no other module is."""
     made = _plain(name)
-    return f"{made}_net" if made in RESERVED or made.startswith("bnnc_") else made
+    of_layer = made.startswith("net_") and "_unrolled" in made
+    return f"{made}_net" if made in RESERVED or made.startswith("bnnc_") or of_layer else made
 
 
 def comment_text(text: str) -> str:
