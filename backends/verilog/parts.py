@@ -174,11 +174,11 @@ def adder_tree(
 def multiplier(parts: Parts, a: int, b: int, count: int) -> None:
     """bnnc_multiply: blocks of 18 x 18 where the factors are large enough, else sums of their bits."""
     if a <= 18 and b <= 18:
-        parts.registers(count * (a + b))
-        _product(parts, a, b, count)
+        inside = _product(parts, a, b, count)
+        parts.add("product register" if inside else "register", count * (a + b))
         return
     rows, columns = (1 if n == 1 else (n + 15) // 17 for n in (a, b))
-    parts.registers(count * (rows * (a + b if columns > 1 else min(36, 18 + b)) + a + b))
+    parts.add("product register", count * (rows * (a + b if columns > 1 else min(36, 18 + b)) + a + b))
     for row in range(rows):
         for column in range(columns):
             high, wide = (
@@ -186,22 +186,23 @@ def multiplier(parts: Parts, a: int, b: int, count: int) -> None:
                 (18 if column < columns - 1 else b - 17 * column + 1),
             )
             _product(parts, min(18, high), min(18, wide), count)
-            parts.registers(count * (min(18, high) + min(18, wide)))
+            parts.add("product register", count * (min(18, high) + min(18, wide)))
             if column:
                 parts.adders(b + 18 - 17 * column, count)
         if row:
             parts.adders(a + b - 17 * row, count)
 
 
-def _product(parts: Parts, a: int, b: int, count: int) -> None:
+def _product(parts: Parts, a: int, b: int, count: int) -> bool:
+    """A product of at most 18 x 18; whether it is made by a block."""
     least = {"ecp5": 9, "xc7": 9, "ice40": 1 << 30}[parts.technology]
-    if min(a, b) < 2 or a + b < least:
-        parts.add("product bit", count * a * b)
-        if min(a, b) > 1:
-            parts.add("product row", count * (min(a, b) - 1))
-            parts.add("product row bit", count * (min(a, b) - 1) * (max(a, b) + 1))
-    else:
+    if min(a, b) >= 2 and a + b >= least:
         parts.add("multiplier", count)
+        return True
+    parts.add("product bit", count * a * b)
+    parts.add("product row", count * (min(a, b) - 1))
+    parts.add("product row bit", count * (min(a, b) - 1) * (max(a, b) + 1))
+    return False
 
 
 def valid(parts: Parts, stages: int) -> None:
