@@ -66,7 +66,7 @@ def certificate(package: Package, files: Mapping[str, str], seconds: float | Non
             "ops": [_layer(one, files) for one in shown],
         },
         "blocks": {"method": BLOCKS, **_blocks(blocks, rtl)},
-        "not_proven": [*NOT_PROVEN, *_without(blocks)],
+        "not_proven": [*NOT_PROVEN, *_without(blocks), *_whole(package, blocks)],
     }
 
 
@@ -147,6 +147,15 @@ def _without(blocks: Blocks) -> list[str]:
         return ["any module by SAT: there is no yosys on this machine (pip install pyosys)"]
     late = [one.block.title for one in blocks.found if not one.proven]
     return [f"blocks that were given up when the time was over: {', '.join(late)}"] if late else []
+
+
+def _whole(package: Package, blocks: Blocks) -> list[str]:
+    """What there is no small instance of."""
+    modules = {engine.module for engine in package.design.engines if not engine.unrolled}
+    if any(engine.unrolled for engine in package.design.engines):
+        modules.add("bnnc_pipeline")
+    rest = sorted(modules - {one.block.module for one in blocks.found})
+    return [f"{', '.join(rest)} by SAT, at any size: simulated"] if rest and blocks.tool else []
 
 
 def _digest(text: str) -> str:

@@ -15,6 +15,7 @@ from bnnc.backends.verilog.proof.contents import (
     Form,
     Interpolated,
     Largest,
+    Planes,
     Product,
     Settled,
     Sum,
@@ -51,7 +52,7 @@ class Printer:
         return f"{{{', '.join(reversed(parts))}}}", [one for _, ids in made for one in ids]
 
     def position(self, form: Form, n: int) -> Made:
-        """Position n of a form. Raises TypeError for bits of numbers."""
+        """Position n of a form."""
         match form:
             case Atoms():
                 return self._atom(int(form.ids[n]), form.code)
@@ -74,7 +75,11 @@ class Printer:
             case Largest():
                 made = [self.position(form.of, m) for m in range(len(form.of.ids))]
                 return self._first_largest([text for text, _ in made]), [one for _, ids in made for one in ids]
-        raise TypeError(form)
+            case Planes(of):
+                beat, lane = divmod(n, of.lanes)
+                beat, plane = divmod(beat, of.width)
+                text, ids = self.position(of.form, beat * of.lanes + lane)
+                return f"({text} >>> {of.width - 1 - plane})", ids
 
     def number(self, value: int) -> str:
         """A constant."""

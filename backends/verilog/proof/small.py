@@ -80,6 +80,11 @@ def copies(n: Numbers) -> Plan:
     return Plan(p, (_source("in", p["LANES"], p["WIDTH"], 0, 1),), 6, 2)
 
 
+def planes(n: Numbers) -> Plan:
+    p = _at_most(n, LANES=2, WIDTH=3)
+    return Plan(p, (_source("in", p["LANES"], p["WIDTH"], 0, 1),), 9, 3)
+
+
 def repeat(n: Numbers) -> Plan:
     p = _at_most(n, WIDTH=2, BEATS=2, TIMES=3)
     return Plan(p, (_source("in", 1, p["WIDTH"], 0, p["BEATS"]),), 12, 4)
@@ -267,6 +272,7 @@ PLANS: dict[str, Callable[[Numbers], Plan]] = {
     "bnnc_width": width,
     "bnnc_concat": concat,
     "bnnc_copies": copies,
+    "bnnc_planes": planes,
     "bnnc_repeat": repeat,
     "bnnc_reorder": reorder,
     "bnnc_constant": constant,
@@ -291,10 +297,12 @@ PLANS: dict[str, Callable[[Numbers], Plan]] = {
 
 def flows_of(module: str, numbers: Numbers) -> list[Flow]:
     """The small modules that stand for an instance: a matrix-vector engine of several passes also has one pass."""
+    if module not in PLANS:
+        return []
     if "PE" in numbers and numbers["OUTPUTS"] > numbers["PE"]:
         once = {**numbers, "OUTPUTS": numbers["PE"]}
         return [_flow(module, numbers), _flow(module, once)]
-    return [_flow(module, numbers)] if module in PLANS else []
+    return [_flow(module, numbers)]
 
 
 def _flow(module: str, numbers: Numbers) -> Flow:

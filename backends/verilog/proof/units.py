@@ -95,7 +95,7 @@ def multiply(a: int, b: int) -> Unit:
 
 def units_of(module: str, n: Numbers) -> Iterator[Unit]:
     """The units of an instance."""
-    if module == "bnnc_mvu_bits":
+    if module in ("bnnc_mvu_bits", "bnnc_mvu_serial"):
         yield FULL_ADDER
         yield popcount(min(n["SIMD"], 16))
         if n["SIMD"] > 8:
