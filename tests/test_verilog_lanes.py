@@ -87,12 +87,20 @@ def overlap(rng: np.random.Generator) -> Module:
     return Module("overlap", (x,), (classes(conv(sign(pooled), 4, 3, rng), rng),))
 
 
-@pytest.mark.parametrize("network", [thermometer, planes, gate, overlap])
+@pytest.mark.parametrize(
+    ("network", "pe", "simd"),
+    [
+        (thermometer, "4,1", "24,4"),
+        (planes, "4,1", "12,4"),
+        (gate, "8,4,1", "8,8,4"),
+        (overlap, "8,4,1", "1,8,4"),
+    ],
+)
 def test_nothing_is_slower_than_the_slowest_layer(
-    network: Callable[[np.random.Generator], Module], tmp_path: Path
+    network: Callable[[np.random.Generator], Module], pe: str, simd: str, tmp_path: Path
 ) -> None:
     module = network(np.random.default_rng(0))
-    passes(module, tmp_path)
+    passes(module, tmp_path, pe=pe, simd=simd)
     report = json.loads((tmp_path / "report.json").read_text())
     slowest = max(layer["cycles"] for layer in report["layers"])
     entering = max(stream["beats"] for stream in report["inputs"])
