@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from bnnc import api
 from bnnc.diagnostics import BnncError
-from bnnc.ir import bit, move
+from bnnc.ir import bit, fixed, move
 from bnnc.ir.module import Input, Module, Output
 from bnnc.ir.op import Op
-from bnnc.ir.types import Bit, Code, DType, Int, Trit
+from bnnc.ir.types import Bit, Code, DType, Fix, Int, Trit
 from bnnc.passes.options import PassOptions
 from tests.circuits import agrees, passes
 from tests.fixed_networks import fixed_modules
@@ -188,6 +188,13 @@ def test_every_network_of_the_zoo_on_its_samples(name: str) -> None:
     inputs = {module.inputs[0].name: arrays["image"].reshape(-1, *module.inputs[0].type.shape)}
     verdict = api.check(module, "verilog", inputs=inputs, simulator="verilator")
     assert verdict.agreement.inputs == verdict.agreement.equal == len(arrays["image"])
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(1 << 45, 28), (3 << 33, 35), (-(1 << 33), 20), (1 << 20, 22), (5, 3)])
+def test_pools_with_factors_of_any_size(factor: int, shift: int) -> None:
+    x = Input("x", Int(-6120, 5865), (2, 4, 4))
+    pool = fixed.Pool(x, (2, 2), (2, 2), (0,) * 4, (1, 1), False, factor, shift, Fix(15, 17))
+    agrees(Module("pool", (x,), (Output("y", fixed.Decode(pool)),)), 1)
 
 
 def test_types_of_inputs_reach_their_ends() -> None:

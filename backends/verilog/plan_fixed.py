@@ -15,6 +15,7 @@ from bnnc.backends.verilog.plan_layers import channel_major, sums
 from bnnc.backends.verilog.plan_moves import broadcast
 from bnnc.backends.verilog.plan_numbers import affine, as_numbers, channel_rows
 from bnnc.backends.verilog.plan_pools import pooled
+from bnnc.diagnostics import error
 from bnnc.ir import fixed
 from bnnc.ir.fixed import fraction
 from bnnc.ir.op import Op
@@ -47,6 +48,10 @@ def layer(circuit: Circuit, op: fixed.Conv | fixed.Dense, value: Value, folding:
 def settled(circuit: Circuit, op: Op, value: Value, bias: np.ndarray, factor: int, shift: int) -> Value:
     """settle(factor * x + bias[c], shift); a bias for each channel, or a single 0."""
     stream = value.stream
+    while abs(factor) >= 1 << 31 and factor % 2 == 0 and not bias.any():  # a parameter has 32 bits
+        factor, shift = factor // 2, shift - 1
+    if abs(factor) >= 1 << 31:
+        raise error("B0622", f"the factor {factor} of `{op.opcode}` has more than 31 bits", places=(op.loc,))
     name = circuit.fresh(op, "settle")
     lo, hi = sorted(factor * end for end in stream.raw_range)
     parameters: Parameters = [
