@@ -225,6 +225,18 @@ def test_the_layer_of_a_changed_parameter_is_named(name: str, parameter: str, la
     assert layer in caught.value.where
 
 
+@pytest.mark.parametrize(("factor", "shift"), [(1 << 45, 28), (3 << 33, 35), (-(1 << 33), 20), (5, 3)])
+def test_pools_whose_factor_shares_powers_of_two_with_the_shift_are_proven(factor: int, shift: int) -> None:
+    x = Input("x", Int(-6120, 5865), (2, 4, 4))
+    pool = fixed.Pool(x, (2, 2), (2, 2), (0,) * 4, (1, 1), False, factor, shift, Fix(15, 17))
+    package, files = emitted(Module("pool", (x,), (Output("y", fixed.Decode(pool)),)))
+    assert pool in [one.op for one in prove_streams(package, files)]
+    name = f"rtl/{package.design.name}.v"
+    files[name] = re.sub(r"\.SHIFT\((-?\d+)\)", lambda found: f".SHIFT({int(found[1]) - 1})", files[name])
+    with pytest.raises(Refuted):
+        prove_streams(package, files)
+
+
 def test_layers_that_work_bit_by_bit_are_proven() -> None:
     rng = np.random.default_rng(8)
     x = Input("x", Int(0, 255), (3, 5, 4))

@@ -57,8 +57,9 @@ _MEMORIES = {
 }
 
 
-NETLIST_OPTIONS = ("--router", "router2", "--placer-heap-beta", "0.5")
-"""Options of nextpnr for unrolled layers: a router and a density at which their many wires find their ways."""
+NETLIST_OPTIONS = ("--router", "router2", "--placer-heap-beta", "0.5", "--tmg-ripup")
+"""Options of nextpnr for unrolled layers: a router and a density at which their many wires find their ways; wires that
+had to go round others and are late are tried again."""
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,14 @@ def _computed(form: Form, op: Op, value: Value, meanings: Meanings) -> str:
             return _compare_best(form, op, value, meanings)
         case (bit.Pool() | bit.Add(), Sum() | Atoms()):
             return _compare_terms(form, op, value, meanings, stream.multiplier, stream.offset)
-        case (fixed.Pool() | fixed.Add(), Settled()):
-            shift = op.shift if isinstance(op, fixed.Pool) else op.point - fixed.fraction(op.dtype)
-            _same(form.shift, shift, "SHIFT")
+        case (fixed.Pool(), Settled()):
+            # A factor of 2^n f and a shift of n more are the same number, rounded alike.
+            less = op.shift - form.shift
+            if not 0 <= less < 32:
+                raise Wrong(f"SHIFT is {form.shift}, not {op.shift}")
+            return _compare_terms(form.sum, op, value, meanings, 1 << less, 0)
+        case (fixed.Add(), Settled()):
+            _same(form.shift, op.point - fixed.fraction(op.dtype), "SHIFT")
             return _compare_terms(form.sum, op, value, meanings, 1, 0)
         case (fixed.Mul(), Product()):
             _same(form.shift, op.shift, "SHIFT")
