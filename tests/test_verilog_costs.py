@@ -136,7 +136,9 @@ def test_the_estimate_of_a_network_is_near_what_yosys_finds() -> None:
         sources = sorted(str(path.relative_to(place)) for path in Path(place).glob("rtl/*.v"))
         found = synthesise(Path(place), sources, package.design.name, "ecp5", "netlist.json")
     guessed = total(package.design.engines, "ecp5")
-    assert guessed.luts == pytest.approx(found.luts, rel=0.2)
+    # Costs were measured with 0.70; old versions (Debian 12 has 0.23) need a third more LUTs for the same circuit.
+    old = float(found.tool.split()[1].split("+")[0]) < 0.6
+    assert guessed.luts == pytest.approx(found.luts, rel=0.4 if old else 0.2)
     assert guessed.flip_flops == pytest.approx(found.flip_flops, rel=0.2)
     assert guessed.carries == pytest.approx(found.carries, rel=0.25)
     assert abs(guessed.memories - found.memories) <= 1

