@@ -43,7 +43,7 @@ from bnnc.backends.verilog.synthesis import (
 
 UNROLLED = {"unroll": "all", "technology": "ecp5", "levels": 4}
 """The target's options of the row «unrolled, routed»; nextpnr gets synthesis.NETLIST_OPTIONS."""
-UNROLLED_MEGAHERTZ = 130.0
+UNROLLED_MEGAHERTZ = 120.0
 """The clock that nextpnr is asked for there."""
 
 
