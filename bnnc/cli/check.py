@@ -168,9 +168,10 @@ def _check(
 
 def _proof(found: Model, chosen: Config, bits: Module, console: Console) -> dict[str, Any]:
     """Proves the target's code and writes it; what the JSON document says of it."""
-    from bnnc import api, registry
+    from bnnc import registry
     from bnnc.cli.files import check_folder, write_folder
     from bnnc.config import usage
+    from bnnc.options import backend_options
     from bnnc.protocols import Provable
 
     backend = registry.backend(chosen.target)
@@ -178,7 +179,7 @@ def _proof(found: Model, chosen: Config, bits: Module, console: Console) -> dict
         raise usage(f"target `{chosen.target}` proves nothing", helps=("--target verilog -X unroll=all --prove",))
     folder = Path(chosen.output) if chosen.output else Path("build") / found.net / f"{chosen.target}-proof"
     check_folder(folder, False)
-    options = api.backend_options(backend, chosen.extra, machine=chosen.machine, source=str(found.path))
+    options = backend_options(backend, chosen.extra, machine=chosen.machine, source=str(found.path))
     artifact = backend.prove(bits, options)
     write_folder(folder, artifact.files, False)
     document = artifact.facts["proof"]

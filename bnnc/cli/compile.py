@@ -71,13 +71,14 @@ def _compile(found: Model, chosen: Config, console: Console, started: float, *, 
     from bnnc import api, registry
     from bnnc.cli import work
     from bnnc.cli.files import check_folder, write_folder
+    from bnnc.options import backend_options
     from bnnc.report.facts import size
 
     folder = Path(chosen.output) if chosen.output else Path("build") / found.net / chosen.target
     if not dry_run:
         check_folder(folder, force)
     backend = registry.backend(chosen.target)
-    selected = api.backend_options(
+    selected = backend_options(
         backend,
         chosen.extra,
         threads=chosen.threads,

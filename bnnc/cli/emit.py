@@ -43,6 +43,7 @@ def emit(
         from bnnc.cli import work
         from bnnc.cli.compile import check_budgets, described, refuse_budgets
         from bnnc.cli.files import check_folder, write_folder
+        from bnnc.options import backend_options
 
         chosen = work.settings(flags)
         with work.loaded(chosen, console) as found:
@@ -50,7 +51,7 @@ def emit(
             if not dry_run:
                 check_folder(folder, force)
             backend = registry.backend(chosen.target)
-            selected = api.backend_options(
+            selected = backend_options(
                 backend, chosen.extra, machine=chosen.machine, level=chosen.optimise, source=str(found.path)
             )
             bits = api.optimise(found.module)
